@@ -1,0 +1,1 @@
+"""What harken costs and what it finds, each measured against what a user would use instead."""

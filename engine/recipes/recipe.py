@@ -1,0 +1,96 @@
+"""A recipe: everything that makes a published system that system, as data.
+
+The engine reads these fields and nothing else; if a system seems to need an `if` on its name, a field is missing here.
+A user's own recipe is a JSON file of the same fields (`Recipe.from_json`).
+
+Source: own; the fields are those in which the systems of spec/recipes.md differ.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ...errors import ModelError
+
+Pooling = Literal["mean", "mean-content", "last"]
+Attention = Literal["causal", "bidirectional"]
+LongAudio = Literal["error", "truncate", "window-mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one system prompts its model, pools its hidden states and shapes its vectors."""
+
+    name: str
+    # Where the facts come from: a paper, a model card, or "own".
+    source: str
+    # The `model_type` values of config.json that this recipe can run on.
+    backbones: tuple[str, ...]
+    # Prompt templates. {audio} is where the audio tokens go, {text} the sentence, {instruction} the instruction.
+    # None: the recipe has no such input.
+    audio_template: str | None
+    text_template: str | None
+    audio_text_template: str | None = None
+    # Used for {instruction} when the caller gives none.
+    default_audio_instruction: str = ""
+    default_text_instruction: str = ""
+    # Which hidden states become the vector: all tokens, the tokens of {audio}/{text} alone, or the last token.
+    pooling: Pooling = "mean"
+    attention: Attention = "causal"
+    # L2-normalise the pooled state before the head, as some systems do at inference.
+    normalize_before_head: bool = False
+    # Names of the heads in heads.safetensors for each kind of input; None: the pooled state is the vector.
+    audio_head: str | None = None
+    text_head: str | None = None
+    # Scale the vector to unit length.
+    normalize: bool = True
+    # Longest clip in seconds, and what happens past it.
+    max_audio_s: float = 30.0
+    long_audio: LongAudio = "truncate"
+    # Shorter clips are zero-padded to this many seconds (0: never).
+    min_audio_s: float = 0.0
+    # Longest text in tokens before the template is added; longer ones are cut. None: no limit.
+    max_text_tokens: int | None = None
+    # Licence of the weights this recipe is made for, in words.
+    licence: str = ""
+    notes: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("pooling", Pooling), ("attention", Attention), ("long_audio", LongAudio)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ModelError(f"recipe {self.name!r}: {name} is {getattr(self, name)!r}, wanted one of {get_args(allowed)}")
+        for name, needed in (("audio_template", "{audio}"), ("text_template", "{text}")):
+            template = getattr(self, name)
+            if template is not None and template.count(needed) != 1:
+                raise ModelError(f"recipe {self.name!r}: {name} must hold {needed} exactly once, got {template!r}")
+        if not self.max_audio_s > 0 or not 0 <= self.min_audio_s <= self.max_audio_s:
+            raise ModelError(
+                f"recipe {self.name!r}: wanted 0 <= min_audio_s <= max_audio_s and max_audio_s > 0, "
+                f"got {self.min_audio_s} and {self.max_audio_s}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], origin: str = "recipe") -> "Recipe":
+        """Build a recipe from plain values; unknown and missing fields are refused by name."""
+        known = {f.name: f for f in fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ModelError(f"{origin}: unknown fields {unknown}; known are {sorted(known)}")
+        if "backbones" in values:
+            values = {**values, "backbones": tuple(values["backbones"])}
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ModelError(f"{origin}: {error}") from None
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> "Recipe":
+        try:
+            values = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: cannot be read as a recipe: {error}") from None
+        return cls.from_dict(values, str(path))

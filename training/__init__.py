@@ -1,0 +1,1 @@
+"""From captioned sounds to a trained adapter: data, losses, LoRA stages, evaluation."""
