@@ -1,0 +1,1 @@
+"""The models as packed graphs: weights, audio towers, decoder. No padding anywhere, no `transformers` at run time."""

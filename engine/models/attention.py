@@ -1,0 +1,80 @@
+"""Attention inside each sequence of a packed batch.
+
+    out[i] = softmax(scale q[i] . k[j]) v[j]   over the j of i's own sequence (j <= i if causal)
+
+On CUDA one varlen kernel serves the batch. On the CPU every run of equal lengths is one dense call, so that no mask over
+the batch is ever built and a row's result cannot depend on its neighbours.
+
+Source: spec/models.md section 4 (measured: a loop over segments beats padding, block-diagonal masks and flex on CPUs).
+"""
+
+import inspect
+
+import torch
+import torch.nn.functional as F
+
+from .packed import Segments
+
+
+def packed_attention(
+    q_NHD: torch.Tensor,
+    k_NGD: torch.Tensor,
+    v_NGD: torch.Tensor,
+    segments: Segments,
+    *,
+    causal: bool,
+    scale: float,
+    last_only: bool = False,
+) -> torch.Tensor:
+    """Attend within each sequence.
+
+    Args:
+        q_NHD: [N, H, D]; with `last_only` [len(segments), H, D], the query of each sequence's last row.
+        k_NGD, v_NGD: [N, G, D]; H is a multiple of G (grouped heads).
+        segments: the cut of the N rows.
+        causal: row i sees rows j <= i of its sequence.
+        scale: factor on q . k.
+        last_only: only the last row of each sequence asks.
+
+    Returns: [rows of q, H, D], dtype of q.
+    """
+    if q_NHD.is_cuda and q_NHD.dtype in (torch.float16, torch.bfloat16):
+        return _varlen(q_NHD, k_NGD, v_NGD, segments, causal and not last_only, scale, last_only)
+    out_NHD = torch.empty_like(q_NHD)
+    grouped = q_NHD.shape[1] != k_NGD.shape[1]
+    first = 0
+    for start, count, length in segments.runs():
+        stop, per = start + count * length, 1 if last_only else length
+        if length:
+            q = q_NHD[first : first + count * per].unflatten(0, (count, per)).transpose(1, 2)
+            k, v = (x[start:stop].unflatten(0, (count, length)).transpose(1, 2) for x in (k_NGD, v_NGD))
+            attended = F.scaled_dot_product_attention(
+                q, k, v, is_causal=causal and not last_only, scale=scale, enable_gqa=grouped
+            )
+            out_NHD[first : first + count * per] = attended.transpose(1, 2).flatten(0, 1)
+        first += count * per
+    return out_NHD
+
+
+def _varlen(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, causal: bool, scale: float, last_only: bool
+) -> torch.Tensor:
+    """torch's varlen kernel; its arguments changed between torch 2.11 and 2.13."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    cu_k = segments.cu_seqlens(q.device)
+    cu_q = torch.arange(len(segments) + 1, dtype=torch.int32, device=q.device) if last_only else cu_k
+    known = inspect.signature(varlen_attn).parameters
+    extra = {"enable_gqa": True} if "enable_gqa" in known and q.shape[1] != k.shape[1] else {}
+    return varlen_attn(
+        q,
+        k,
+        v,
+        cu_q,
+        cu_k,
+        1 if last_only else segments.max_length,
+        segments.max_length,
+        scale=scale,
+        window_size=(-1, 0) if causal else (-1, -1),
+        **extra,
+    )

@@ -1,0 +1,107 @@
+"""The numbers of a checkpoint's config.json, checked and with the defaults that hub files leave out.
+
+Source: spec/models.md sections 1 and 5; spec/recipes.md A.1.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """A Llama or Qwen2 decoder."""
+
+    width: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_width: int
+    mlp_width: int
+    vocab_size: int
+    rms_eps: float
+    rope_theta: float
+    tied_head: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TowerConfig:
+    """A Whisper-type audio tower."""
+
+    num_mels: int
+    width: int
+    num_layers: int
+    num_heads: int
+    mlp_width: int
+    max_positions: int
+
+
+# What transformers' config classes assume when a hub file leaves a key out (Qwen2Config is the text config of Qwen2-Audio).
+_TEXT_DEFAULTS: dict[str, dict[str, Any]] = {
+    "qwen2": dict(
+        hidden_size=4096, intermediate_size=22016, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=32,
+        vocab_size=151936, rms_norm_eps=1e-6, rope_theta=10000.0, tie_word_embeddings=False,
+    ),
+    "llama": dict(
+        hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=None,
+        vocab_size=32000, rms_norm_eps=1e-6, rope_theta=10000.0, tie_word_embeddings=False,
+    ),
+}  # fmt: skip
+_TOWER_DEFAULTS: dict[str, Any] = dict(
+    num_mel_bins=128, d_model=1280, encoder_layers=32, encoder_attention_heads=20, encoder_ffn_dim=5120, max_source_positions=1500
+)  # fmt: skip
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a checkpoint folder; a ModelError that names the file otherwise."""
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ModelError(f"{path.parent}: {path.name} is missing; a checkpoint folder in Hugging Face layout was wanted") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: wanted a JSON object, got {type(values).__name__}")
+    return values
+
+
+def decoder_config(text_config: dict[str, Any], where: str) -> DecoderConfig:
+    """Read a text config of type qwen2 or llama (and the Qwen2.5-Omni text model, which is a qwen2)."""
+    kind = text_config.get("model_type", "qwen2")
+    defaults = _TEXT_DEFAULTS["llama" if kind == "llama" else "qwen2"]
+    get = lambda key: text_config.get(key, defaults.get(key))
+    if text_config.get("hidden_act", "silu") != "silu":
+        raise ModelError(f"{where}: hidden_act is {text_config['hidden_act']!r}, only silu decoders are known")
+    scaling = text_config.get("rope_scaling") or text_config.get("rope_parameters") or {}
+    rope_type = scaling.get("rope_type", scaling.get("type", "default"))
+    if rope_type not in ("default", "mrope"):
+        raise ModelError(f"{where}: rope type {rope_type!r} is not known; wanted default or mrope")
+    theta = text_config.get("rope_theta") or scaling.get("rope_theta") or defaults["rope_theta"]
+    num_heads = int(get("num_attention_heads"))
+    return DecoderConfig(
+        width=int(get("hidden_size")),
+        num_layers=int(get("num_hidden_layers")),
+        num_heads=num_heads,
+        num_kv_heads=int(get("num_key_value_heads") or num_heads),
+        head_width=int(text_config.get("head_dim") or int(get("hidden_size")) // num_heads),
+        mlp_width=int(get("intermediate_size")),
+        vocab_size=int(get("vocab_size")),
+        rms_eps=float(get("rms_norm_eps")),
+        rope_theta=float(theta),
+        tied_head=bool(get("tie_word_embeddings")),
+    )
+
+
+def tower_config(audio_config: dict[str, Any]) -> TowerConfig:
+    get = lambda key: int(audio_config.get(key, _TOWER_DEFAULTS[key]))
+    return TowerConfig(
+        num_mels=get("num_mel_bins"),
+        width=get("d_model"),
+        num_layers=get("encoder_layers"),
+        num_heads=get("encoder_attention_heads"),
+        mlp_width=get("encoder_ffn_dim"),
+        max_positions=get("max_source_positions"),
+    )

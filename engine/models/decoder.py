@@ -1,0 +1,116 @@
+"""A Llama or Qwen2 decoder over packed sequences, without a language head.
+
+    x += o(attention(rotary(q), rotary(k), v)),  q k v = split(qkv(norm1(x)))
+    x += down(silu(gate) * up),                  gate up = split(gate_up(norm2(x)))
+
+The final norm is not applied here: it is fused with the pooling that follows. Positions restart in every sequence, and
+with sound and text only, Qwen2.5-Omni's three rotary axes are equal, so plain one-dimensional rotary is exact.
+
+Source: spec/models.md 1.2 and 1.5; checked against transformers' Qwen2 and Llama models.
+Letters: N rows, B sequences, W width, H heads, G key-value heads, D head width.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .attention import packed_attention
+from .config import DecoderConfig
+from .layers import Linear, RMSNorm, frozen
+from .packed import Segments
+from .weights import Weights
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, weights: Weights, name: str, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, attn, mlp = config, f"{name}.self_attn", f"{name}.mlp"
+        q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
+        self.norm1 = RMSNorm.load(weights, f"{name}.input_layernorm", c.width, c.rms_eps)
+        self.qkv = Linear.load_stacked(
+            weights, [f"{attn}.{p}_proj" for p in "qkv"], c.width, [q_width, kv_width, kv_width]
+        )
+        self.o = Linear.load(weights, f"{attn}.o_proj", q_width, c.width)
+        self.norm2 = RMSNorm.load(weights, f"{name}.post_attention_layernorm", c.width, c.rms_eps)
+        self.gate_up = Linear.load_stacked(
+            weights, [f"{mlp}.gate_proj", f"{mlp}.up_proj"], c.width, [c.mlp_width, c.mlp_width]
+        )
+        self.down = Linear.load(weights, f"{mlp}.down_proj", c.mlp_width, c.width)
+
+    def forward(
+        self,
+        x_NW: torch.Tensor,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        segments: Segments,
+        causal: bool,
+        last_rows: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """One layer; with `last_rows` [B] only these rows go on after the keys and values are made: returns [B, W]."""
+        c = self.config
+        qkv = self.qkv(self.norm1(x_NW))
+        q, k, v = qkv.split([c.num_heads * c.head_width, c.num_kv_heads * c.head_width, c.num_kv_heads * c.head_width], -1)
+        q, k, v = (part.unflatten(-1, (-1, c.head_width)) for part in (q, k, v))
+        cos, sin = rotary
+        k = rotate(k, cos, sin)
+        if last_rows is None:
+            q = rotate(q, cos, sin)
+        else:
+            q, x_NW = rotate(q[last_rows], cos[last_rows], sin[last_rows]), x_NW[last_rows]
+        attended = packed_attention(
+            q, k, v, segments, causal=causal, scale=c.head_width**-0.5, last_only=last_rows is not None
+        )
+        x_NW = x_NW + self.o(attended.flatten(1))
+        gate, up = self.gate_up(self.norm2(x_NW)).chunk(2, -1)
+        return x_NW + self.down(F.silu(gate) * up)
+
+
+class Decoder(nn.Module):
+    """Token embeddings, layers and the final norm (held, not applied)."""
+
+    def __init__(self, weights: Weights, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = frozen(weights.take("decoder.embed_tokens.weight", config.vocab_size, config.width))
+        self.layers = nn.ModuleList(
+            DecoderLayer(weights, f"decoder.layers.{i}", config) for i in range(config.num_layers)
+        )
+        self.norm = RMSNorm.load(weights, "decoder.norm", config.width, config.rms_eps)
+        inverse = 1.0 / config.rope_theta ** (torch.arange(0, config.head_width, 2, dtype=torch.float32) / config.head_width)
+        self.register_buffer("inverse_frequencies", inverse.to(self.embed_tokens.device), persistent=False)
+
+    def embed(self, token_ids_N: torch.Tensor) -> torch.Tensor:
+        return F.embedding(token_ids_N, self.embed_tokens)
+
+    def forward(
+        self, x_NW: torch.Tensor, segments: Segments, *, causal: bool = True, last_only: bool = False
+    ) -> torch.Tensor:
+        """Run the layers on packed rows.
+
+        Args:
+            x_NW: [N, W] embeddings of tokens and sounds.
+            segments: the cut of the N rows; no sequence may be empty.
+            causal: False lets every row see its whole sequence.
+            last_only: give back only each sequence's last row; the last layer then computes nothing else.
+
+        Returns: [N, W] (or [B, W]) before the final norm.
+        """
+        rotary = self.rotary(segments, x_NW)
+        last_rows = None
+        if last_only:
+            last_rows = torch.tensor([start - 1 for start in segments.starts[1:]], device=x_NW.device)
+        for layer in self.layers:
+            x_NW = layer(x_NW, rotary, segments, causal, last_rows if layer is self.layers[-1] else None)
+        return x_NW
+
+    def rotary(self, segments: Segments, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """cos and sin [N, 1, D] for every row, computed in float32, in the dtype of `like`."""
+        angles = segments.positions(like.device).float()[:, None] * self.inverse_frequencies
+        angles = torch.cat([angles, angles], -1)[:, None]
+        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+
+
+def rotate(x_NHD: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding in the half-split layout of Llama and Qwen2."""
+    first, second = x_NHD.chunk(2, -1)
+    return x_NHD * cos + torch.cat([-second, first], -1) * sin

@@ -1,0 +1,72 @@
+"""The few modules that towers and decoder are made of; each holds the tensors it was given and nothing else."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .weights import Weights
+
+
+def frozen(tensor: torch.Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor, requires_grad=False)
+
+
+class Linear(nn.Module):
+    """y = x W^T + b."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.weight = frozen(weight)
+        self.bias = None if bias is None else frozen(bias)
+
+    @classmethod
+    def load(cls, weights: Weights, name: str, num_in: int, num_out: int, *, bias: bool | None = None) -> "Linear":
+        """Read `name.weight` and `name.bias`; `bias=None` takes the bias if the checkpoint has one."""
+        has_bias = f"{name}.bias" in weights if bias is None else bias
+        return cls(
+            weights.take(f"{name}.weight", num_out, num_in),
+            weights.take(f"{name}.bias", num_out) if has_bias else None,
+        )
+
+    @classmethod
+    def load_stacked(cls, weights: Weights, names: list[str], num_in: int, nums_out: list[int]) -> "Linear":
+        """Several layers on the same input as one product; a layer without a bias gets zeros if another has one."""
+        weight = weights.stack([f"{name}.weight" for name in names], [(n, num_in) for n in nums_out])
+        biases = [weights.take_optional(f"{name}.bias", n) for name, n in zip(names, nums_out)]
+        if all(b is None for b in biases):
+            return cls(weight)
+        return cls(weight, torch.cat([weight.new_zeros(n) if b is None else b for b, n in zip(biases, nums_out)]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class LayerNorm(nn.Module):
+    """y = (x - mean) / sqrt(var + eps) * w + b over the last dimension."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, eps: float) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = frozen(weight), frozen(bias), eps
+
+    @classmethod
+    def load(cls, weights: Weights, name: str, width: int, eps: float = 1e-5) -> "LayerNorm":
+        return cls(weights.take(f"{name}.weight", width), weights.take(f"{name}.bias", width), eps)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(nn.Module):
+    """y = x / rms(x) * w, the quotient in float32 and rounded to x's dtype before the weight, as the checkpoints expect."""
+
+    def __init__(self, weight: torch.Tensor, eps: float) -> None:
+        super().__init__()
+        self.weight, self.eps = frozen(weight), eps
+
+    @classmethod
+    def load(cls, weights: Weights, name: str, width: int, eps: float) -> "RMSNorm":
+        return cls(weights.take(f"{name}.weight", width), eps)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        wide = x.float()
+        return self.weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype)

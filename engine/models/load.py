@@ -1,0 +1,48 @@
+"""From a checkpoint folder to a model that runs.
+
+Every architecture is one module with a function `build(folder, config, weights)`.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from ...errors import ModelError
+from .adapter import Adapter
+from .config import read_json
+from .mllm import AudioLM
+from .weights import Weights
+
+# model_type of config.json -> the module that builds it.
+ARCHITECTURES = {
+    "qwen2_audio": "qwen2_audio",
+}
+
+
+def model_type(folder: Path) -> str:
+    """The `model_type` of a checkpoint folder.
+
+    Raises:
+        ModelError: no config.json, or a model that harken cannot run.
+    """
+    kind = read_json(folder / "config.json").get("model_type")
+    if kind not in ARCHITECTURES:
+        raise ModelError(f"{folder}: model_type is {kind!r}; harken runs {sorted(ARCHITECTURES)}")
+    return kind
+
+
+def load_model(
+    folder: str | Path, *, adapter: str | Path | None = None, dtype: torch.dtype, device: torch.device | str
+) -> AudioLM:
+    """Read a checkpoint in Hugging Face layout, with an adapter merged in.
+
+    Raises:
+        ModelError: the files do not make up a model that harken knows; the text lists every tensor at fault.
+    """
+    folder = Path(folder)
+    module = import_module(f".{ARCHITECTURES[model_type(folder)]}", __package__)
+    weights = Weights(folder, adapter=None if adapter is None else Adapter(adapter), dtype=dtype, device=device)
+    model = module.build(folder, read_json(folder / "config.json"), weights)
+    weights.finish()
+    return model

@@ -1,0 +1,43 @@
+"""One name for each tensor, whatever wrote the checkpoint.
+
+Hub checkpoints, thinker-only ones, models saved by transformers 4 and 5, and peft adapters call the same tensor by
+different names. Canonical names start with one of
+
+    audio_tower.   projector.   decoder.   lm_head.
+
+Source: spec/models.md section 5 (key layouts).
+"""
+
+# First match wins; None: the part is not used for sound and text.
+_PREFIXES: tuple[tuple[str, str | None], ...] = (
+    ("model.audio_tower.audio_bos_eos_token.", None),
+    ("model.audio_tower.", "audio_tower."),
+    ("audio_tower.audio_bos_eos_token.", None),
+    ("audio_tower.", "audio_tower."),
+    ("model.multi_modal_projector.linear.", "projector."),
+    ("multi_modal_projector.linear.", "projector."),
+    ("model.visual.", None),
+    ("visual.", None),
+    ("talker.", None),
+    ("token2wav.", None),
+    ("language_model.lm_head.", "lm_head."),
+    ("lm_head.", "lm_head."),
+    ("model.language_model.", "decoder."),
+    ("language_model.model.", "decoder."),
+    ("language_model.", "decoder."),
+    ("model.layers.", "decoder.layers."),
+    ("model.embed_tokens.", "decoder.embed_tokens."),
+    ("model.norm.", "decoder.norm."),
+    ("layers.", "decoder.layers."),
+    ("embed_tokens.", "decoder.embed_tokens."),
+    ("norm.", "decoder.norm."),
+)
+
+
+def canonical(name: str) -> str | None:
+    """The canonical name of a checkpoint's tensor; None if harken never uses it; a name nobody knows is returned as it is."""
+    name = name.removeprefix("thinker.")
+    for prefix, replacement in _PREFIXES:
+        if name.startswith(prefix):
+            return None if replacement is None else replacement + name[len(prefix) :]
+    return name

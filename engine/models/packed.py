@@ -1,0 +1,61 @@
+"""Sequences of different lengths laid end to end: the one form in which anything is batched.
+
+    rows      a a a b b b b b c c
+    lengths   3       5         2
+    starts    0     3         8      10
+    positions 0 1 2 0 1 2 3 4 0 1
+
+Lengths live on the CPU as Python integers, so that nothing has to wait for the device to know a shape.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, groupby
+
+import torch
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How a packed tensor of `num_rows` rows is cut into sequences."""
+
+    lengths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, lengths: Sequence[int]) -> "Segments":
+        return cls(tuple(int(n) for n in lengths))
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """[len + 1] first row of each sequence, and the number of rows at the end."""
+        return (0, *accumulate(self.lengths))
+
+    @property
+    def num_rows(self) -> int:
+        return self.starts[-1]
+
+    @cached_property
+    def max_length(self) -> int:
+        return max(self.lengths, default=0)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def runs(self) -> Iterator[tuple[int, int, int]]:
+        """Neighbours of equal length as (first row, how many, length): each run is a dense batch without a copy."""
+        start = 0
+        for length, group in groupby(self.lengths):
+            count = sum(1 for _ in group)
+            yield start, count, length
+            start += count * length
+
+    def cu_seqlens(self, device: torch.device | str) -> torch.Tensor:
+        """[len + 1] int32, as varlen attention wants it."""
+        return torch.tensor(self.starts, dtype=torch.int32, device=device)
+
+    def positions(self, device: torch.device | str) -> torch.Tensor:
+        """[num_rows] int64; each sequence counts from 0."""
+        if not self.lengths:
+            return torch.zeros(0, dtype=torch.int64, device=device)
+        return torch.cat([torch.arange(n) for n in self.lengths]).to(device)

@@ -1,0 +1,36 @@
+"""The systems harken can be, one file each: every module of this folder with a tuple `RECIPES` is read."""
+
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from ...errors import ModelError
+from .recipe import Recipe
+
+__all__ = ["Recipe", "get_recipe", "recipes"]
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """All built-in recipes by name."""
+    found: dict[str, Recipe] = {}
+    for module in iter_modules(__path__):
+        for recipe in getattr(import_module(f".{module.name}", __name__), "RECIPES", ()):
+            found[recipe.name] = recipe
+    return dict(sorted(found.items()))
+
+
+def get_recipe(name_or_path: str | Path | Recipe) -> Recipe:
+    """A recipe by name, or from a JSON file.
+
+    Raises:
+        ModelError: no such recipe; the text lists those there are.
+    """
+    if isinstance(name_or_path, Recipe):
+        return name_or_path
+    if str(name_or_path).endswith(".json"):
+        return Recipe.from_json(name_or_path)
+    if str(name_or_path) not in recipes():
+        raise ModelError(f"no recipe {str(name_or_path)!r}; there are {', '.join(recipes())}, or give a .json file")
+    return recipes()[str(name_or_path)]

@@ -1,0 +1,50 @@
+"""A checkpoint's tokenizer, by the `tokenizers` library.
+
+Source: the files tokenizer.json of Hugging Face checkpoints.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer as _Tokenizer
+
+from ...errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids of a string, and where in the string each came from."""
+
+    ids: list[int]
+    # (first, past the last) character of each token.
+    offsets: list[tuple[int, int]]
+
+
+class Tokenizer:
+    """Reads `tokenizer.json` in a checkpoint folder. Safe to use from several threads."""
+
+    def __init__(self, folder: str | Path) -> None:
+        path = Path(folder) / "tokenizer.json"
+        if not path.is_file():
+            raise ModelError(f"{folder}: tokenizer.json is missing")
+        try:
+            self._tokenizer = _Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise ModelError(f"{path}: cannot be read as a tokenizer: {error}") from None
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.path = path
+
+    def encode(self, text: str) -> Tokens:
+        """Tokenise without adding special tokens; those written in `text` are recognised."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return Tokens(encoding.ids, encoding.offsets)
+
+    def encode_ids(self, texts: list[str]) -> list[list[int]]:
+        return [e.ids for e in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def token_id(self, token: str) -> int:
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise ModelError(f"{self.path}: has no token {token!r}")
+        return found
