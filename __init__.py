@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import errors as errors
     from .engine.embedder import Embedder as Embedder
-    from .engine.embedder import load as load
     from .engine.index import Hits as Hits
     from .engine.index import Index as Index
+    from .engine.load import load as load
     from .engine.recipes import Recipe as Recipe
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Embedder": ".engine.embedder",
-    "load": ".engine.embedder",
+    "load": ".engine.load",
     "Hits": ".engine.index",
     "Index": ".engine.index",
     "Recipe": ".engine.recipes",

@@ -18,7 +18,7 @@ class AudioError(InputError):
 
 
 class ModelError(HarkenError, ValueError):
-    """A checkpoint, adapter or recipe that cannot be used as it is: a missing, left-over or misshapen tensor, an unknown field."""
+    """A checkpoint, adapter or recipe that cannot be used as it is: a tensor or a field is missing, unknown or misshapen."""
 
 
 class FingerprintError(HarkenError, ValueError):

@@ -22,7 +22,14 @@ from .names import canonical
 
 _LORA_KEY = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])(\.\w+)?\.weight$")
 # Settings that change what the adapter computes and that are not merged here.
-_UNSUPPORTED = ("use_dora", "use_qalora", "lora_bias", "layer_replication", "megatron_config", "alora_invocation_tokens")
+_UNSUPPORTED = (
+    "use_dora",
+    "use_qalora",
+    "lora_bias",
+    "layer_replication",
+    "megatron_config",
+    "alora_invocation_tokens",
+)
 
 
 class Adapter:
@@ -106,7 +113,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: peft_type is {kind}, only LORA can be merged")
     used = [name for name in _UNSUPPORTED if config.get(name)]
     if used:
-        raise ModelError(f"{path}: {', '.join(used)} is set, which changes what the adapter computes and is not supported")
+        raise ModelError(
+            f"{path}: {', '.join(used)} is set, which changes what the adapter computes and is not supported"
+        )
     if config.get("bias", "none") != "none":
         raise ModelError(f"{path}: bias is {config['bias']!r}, only 'none' can be merged")
     return config

@@ -51,7 +51,8 @@ _TEXT_DEFAULTS: dict[str, dict[str, Any]] = {
     ),
 }  # fmt: skip
 _TOWER_DEFAULTS: dict[str, Any] = dict(
-    num_mel_bins=128, d_model=1280, encoder_layers=32, encoder_attention_heads=20, encoder_ffn_dim=5120, max_source_positions=1500
+    num_mel_bins=128, d_model=1280, encoder_layers=32, encoder_attention_heads=20, encoder_ffn_dim=5120,
+    max_source_positions=1500,
 )  # fmt: skip
 
 
@@ -60,7 +61,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError:
-        raise ModelError(f"{path.parent}: {path.name} is missing; a checkpoint folder in Hugging Face layout was wanted") from None
+        raise ModelError(
+            f"{path.parent}: {path.name} is missing; a Hugging Face checkpoint folder was wanted"
+        ) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as JSON: {error}") from None
     if not isinstance(values, dict):

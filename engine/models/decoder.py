@@ -49,7 +49,9 @@ class DecoderLayer(nn.Module):
         """One layer; with `last_rows` [B] only these rows go on after the keys and values are made: returns [B, W]."""
         c = self.config
         qkv = self.qkv(self.norm1(x_NW))
-        q, k, v = qkv.split([c.num_heads * c.head_width, c.num_kv_heads * c.head_width, c.num_kv_heads * c.head_width], -1)
+        q, k, v = qkv.split(
+            [c.num_heads * c.head_width, c.num_kv_heads * c.head_width, c.num_kv_heads * c.head_width], -1
+        )
         q, k, v = (part.unflatten(-1, (-1, c.head_width)) for part in (q, k, v))
         cos, sin = rotary
         k = rotate(k, cos, sin)
@@ -76,7 +78,9 @@ class Decoder(nn.Module):
             DecoderLayer(weights, f"decoder.layers.{i}", config) for i in range(config.num_layers)
         )
         self.norm = RMSNorm.load(weights, "decoder.norm", config.width, config.rms_eps)
-        inverse = 1.0 / config.rope_theta ** (torch.arange(0, config.head_width, 2, dtype=torch.float32) / config.head_width)
+        inverse = 1.0 / config.rope_theta ** (
+            torch.arange(0, config.head_width, 2, dtype=torch.float32) / config.head_width
+        )
         self.register_buffer("inverse_frequencies", inverse.to(self.embed_tokens.device), persistent=False)
 
     def embed(self, token_ids_N: torch.Tensor) -> torch.Tensor:

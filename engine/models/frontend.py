@@ -20,9 +20,13 @@ def whisper_frontend(preprocessor: dict[str, Any], num_mels: int, where: str) ->
         raise ModelError(f"{where}: no front end has {num_mels} mel bins; known are {sorted(SPECS)}")
     spec = SPECS[name]
     wanted = dict(
-        feature_size=spec.num_mels, sampling_rate=spec.sample_rate_hz, hop_length=spec.hop_length, n_fft=spec.n_fft, dither=0.0
+        feature_size=spec.num_mels,
+        sampling_rate=spec.sample_rate_hz,
+        hop_length=spec.hop_length,
+        n_fft=spec.n_fft,
+        dither=0.0,
     )
     wrong = {key: preprocessor[key] for key, value in wanted.items() if preprocessor.get(key, value) != value}
     if wrong:
-        raise ModelError(f"{where}: preprocessor_config.json has {wrong}, wanted {({k: wanted[k] for k in wrong})}")
+        raise ModelError(f"{where}: preprocessor_config.json has {wrong}, wanted { ({k: wanted[k] for k in wrong}) }")
     return spec, int(preprocessor.get("chunk_length", 30)) * spec.sample_rate_hz

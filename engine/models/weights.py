@@ -32,7 +32,9 @@ class Weights:
         ModelError: no safetensors, or one that is damaged.
     """
 
-    def __init__(self, folder: str | Path, *, adapter: Adapter | None, dtype: torch.dtype, device: torch.device | str) -> None:
+    def __init__(
+        self, folder: str | Path, *, adapter: Adapter | None, dtype: torch.dtype, device: torch.device | str
+    ) -> None:
         self.folder = Path(folder)
         self._adapter, self._dtype, self._device = adapter, dtype, device
         self._places: dict[str, tuple[Any, str]] = {}

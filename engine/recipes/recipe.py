@@ -59,7 +59,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, allowed in (("pooling", Pooling), ("attention", Attention), ("long_audio", LongAudio)):
             if getattr(self, name) not in get_args(allowed):
-                raise ModelError(f"recipe {self.name!r}: {name} is {getattr(self, name)!r}, wanted one of {get_args(allowed)}")
+                raise ModelError(
+                    f"recipe {self.name!r}: {name} is {getattr(self, name)!r}, wanted one of {get_args(allowed)}"
+                )
         for name, needed in (("audio_template", "{audio}"), ("text_template", "{text}")):
             template = getattr(self, name)
             if template is not None and template.count(needed) != 1:

@@ -38,7 +38,12 @@ class Template:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, template: str, *, audio_token_id: int | None = None, max_text_tokens: int | None = None
+        self,
+        tokenizer: Tokenizer,
+        template: str,
+        *,
+        audio_token_id: int | None = None,
+        max_text_tokens: int | None = None,
     ) -> None:
         if "{audio}" in template and audio_token_id is None:
             raise ModelError(f"the template {template!r} takes sounds, but the checkpoint names no audio token")
@@ -52,8 +57,6 @@ class Template:
 
     def audio(self, num_audio_tokens: int, *, text: str = "", instruction: str = "") -> Prompt:
         """The prompt of a sound of `num_audio_tokens`, with `text` where the template has a place for one."""
-        if num_audio_tokens < 1:
-            raise InputError(f"a prompt needs at least one audio token, got {num_audio_tokens}")
         before, after = self._around_audio(text, instruction)
         assert self._audio_token_id is not None
         ids = [*before, *[self._audio_token_id] * num_audio_tokens, *after]

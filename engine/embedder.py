@@ -1,0 +1,210 @@
+"""The engine's face: sounds and sentences in, vectors of one space out.
+
+Source: own; names follow sentence-transformers where it has a word for the thing.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import AudioError, InputError
+from .audio import Waveform, load_audio
+from .batching import plan_batches
+from .encoded import Encoded, Failure
+from .fingerprint import Fingerprint
+from .models.heads import Head
+from .models.mllm import AudioLM
+from .pooling import pool
+from .reading import read_chunks
+from .recipes import Recipe
+from .text.template import Prompt, Template
+from .text.tokenizer import Tokenizer
+
+
+class Embedder:
+    """A model with a recipe. Made by `harken.load`.
+
+    Args:
+        model: the packed graph.
+        recipe: prompts, pooling, head, limits.
+        tokenizer: of the checkpoint.
+        heads: by name; may be empty where the recipe names none.
+        fingerprint: of all that decides what a vector is.
+        batch_tokens: tokens of one batch; more keeps a GPU busier and takes more memory.
+    """
+
+    def __init__(
+        self,
+        model: AudioLM,
+        recipe: Recipe,
+        tokenizer: Tokenizer,
+        heads: dict[str, Head],
+        fingerprint: Fingerprint,
+        batch_tokens: int,
+    ) -> None:
+        self.model, self.recipe, self.tokenizer, self.fingerprint = model, recipe, tokenizer, fingerprint
+        self.batch_tokens = batch_tokens
+        self._audio_head = None if recipe.audio_head is None else heads[recipe.audio_head]
+        self._text_head = None if recipe.text_head is None else heads[recipe.text_head]
+        self._audio_template = self._template(recipe.audio_template)
+        self._text_template = self._template(recipe.text_template)
+
+    def _template(self, template: str | None) -> Template | None:
+        if template is None:
+            return None
+        return Template(
+            self.tokenizer,
+            template,
+            audio_token_id=self.model.audio_token_id,
+            max_text_tokens=self.recipe.max_text_tokens,
+        )
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self.model.width if self._audio_head is None else self._audio_head.dim
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.model.tower.spec.sample_rate_hz
+
+    def encode_audio(
+        self, sources: Sequence[Any], *, instruction: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Vectors of sounds.
+
+        Args:
+            sources: paths, bytes of files, Waveforms, (samples, rate) pairs, {"array", "sampling_rate"} dictionaries.
+            instruction: for recipes whose audio template takes one; None: the recipe's own.
+            progress: called with the number of sounds just done.
+
+        Returns: [n, d] float32 in the order of `sources`.
+
+        Raises:
+            AudioError: a sound cannot be embedded; the text names it. `try_encode_audio` goes on instead.
+            InputError: the recipe takes no sounds, or no instruction.
+        """
+        encoded = self.try_encode_audio(sources, instruction=instruction, progress=progress)
+        if encoded.failures:
+            first, more = encoded.failures[0], len(encoded.failures) - 1
+            raise AudioError(first.error + (f" (and {more} more of {len(sources)} failed)" if more else ""))
+        return encoded.vectors
+
+    def try_encode_audio(
+        self, sources: Sequence[Any], *, instruction: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> Encoded:
+        """Vectors of the sounds that can be embedded, and a named failure for each that cannot; arguments as `encode_audio`."""
+        if isinstance(sources, (str, bytes, Path)):
+            raise InputError(f"sources must be a list of sounds, got one {type(sources).__name__}")
+        if self._audio_template is None:
+            raise InputError(f"recipe {self.recipe.name!r} takes no sounds")
+        given = self._instruction(instruction, self.recipe.default_audio_instruction, self._audio_template)
+        vectors: dict[int, np.ndarray] = {}
+        durations: dict[int, float] = {}
+        failures: list[Failure] = []
+        for chunk in read_chunks(sources, self._load):
+            clips: list[tuple[int, np.ndarray]] = []
+            for read in chunk:
+                if isinstance(read.got, AudioError):
+                    failures.append(Failure(read.row, read.name, "read", str(read.got)))
+                else:
+                    durations[read.row] = read.got.duration_s
+                    clips.extend((read.row, window) for window in self._windows(read.got))
+            vectors.update(self._encode_clips(clips, given))
+            if progress is not None:
+                progress(len(chunk))
+        rows = sorted(vectors)
+        stacked = np.stack([vectors[row] for row in rows]) if rows else np.zeros((0, self.dim), np.float32)
+        return Encoded(stacked, rows, [durations[row] for row in rows], failures)
+
+    def encode_text(self, texts: Sequence[str], *, instruction: str | None = None) -> np.ndarray:
+        """Vectors of sentences.
+
+        Args:
+            texts: none may be empty.
+            instruction: for recipes whose text template takes one; None: the recipe's own.
+
+        Returns: [n, d] float32 in the order of `texts`.
+
+        Raises:
+            InputError: a text is no string or is empty, or the recipe takes no text or no instruction.
+        """
+        if isinstance(texts, str):
+            raise InputError("texts must be a list of strings, got one string")
+        if self._text_template is None:
+            raise InputError(f"recipe {self.recipe.name!r} takes no text")
+        given = self._instruction(instruction, self.recipe.default_text_instruction, self._text_template)
+        prompts = []
+        for i, text in enumerate(texts):
+            try:
+                prompts.append(self._text_template.text(text, instruction=given))
+            except InputError as error:
+                raise InputError(f"texts[{i}]: {error}") from None
+        vectors = np.zeros((len(prompts), self.dim), np.float32)
+        for batch in plan_batches([len(p) for p in prompts], self.batch_tokens):
+            vectors[batch] = self._vectors([prompts[i] for i in batch], None, self._text_head)
+        return vectors
+
+    def similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Cosine similarities [n, m] float32 of vectors a [n, d] and b [m, d]."""
+        a, b = (np.asarray(x, np.float32) for x in (a, b))
+        if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+            raise InputError(f"similarity wants [n, d] and [m, d], got shapes {a.shape} and {b.shape}")
+        unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        return unit(a) @ unit(b).T
+
+    def _instruction(self, given: str | None, default: str, template: Template) -> str:
+        if given is not None and not template.takes_instruction:
+            raise InputError(f"recipe {self.recipe.name!r} takes no instruction, got {given!r}")
+        return default if given is None else given
+
+    def _load(self, source: Any, name: str) -> Waveform:
+        """A source as this recipe wants it; an AudioError if it is too short to make a single audio token."""
+        clip = load_audio(
+            source,
+            name=name,
+            sample_rate_hz=self.sample_rate_hz,
+            min_s=self.recipe.min_audio_s,
+            max_s=self.recipe.max_audio_s,
+            long_audio=self.recipe.long_audio,
+        )
+        if self.model.tower.num_tokens(len(clip.samples)) < 1:
+            raise AudioError(f"{name}: {clip.duration_s:.4f} s are too short for this model to hear anything in")
+        return clip
+
+    def _windows(self, clip: Waveform) -> list[np.ndarray]:
+        """The clip cut to the recipe's longest length; a last piece too short to hear anything in is left out."""
+        longest = int(self.recipe.max_audio_s * self.sample_rate_hz)
+        windows = [clip.samples[i : i + longest] for i in range(0, len(clip.samples), longest)]
+        return windows if self.model.tower.num_tokens(len(windows[-1])) else windows[:-1]
+
+    def _encode_clips(self, clips: list[tuple[int, np.ndarray]], instruction: str) -> dict[int, np.ndarray]:
+        """Vectors by row; a row of several windows gets their mean, scaled to unit length if the recipe's vectors are."""
+        assert self._audio_template is not None
+        num_tokens = [self.model.tower.num_tokens(len(samples)) for _, samples in clips]
+        prompts = [self._audio_template.audio(n, instruction=instruction) for n in num_tokens]
+        windows: dict[int, list[np.ndarray]] = {row: [] for row, _ in clips}
+        for batch in plan_batches([len(p) for p in prompts], self.batch_tokens):
+            with torch.inference_mode():
+                audio_rows, _ = self.model.audio_rows(self.model.features([clips[i][1] for i in batch]))
+            vectors = self._vectors([prompts[i] for i in batch], audio_rows, self._audio_head)
+            for i, vector in zip(batch, vectors):
+                windows[clips[i][0]].append(vector)
+        return {row: self._mean(vectors) for row, vectors in windows.items()}
+
+    def _mean(self, vectors: list[np.ndarray]) -> np.ndarray:
+        if len(vectors) == 1:
+            return vectors[0]
+        mean = np.mean(vectors, axis=0)
+        return mean / max(float(np.linalg.norm(mean)), 1e-12) if self.recipe.normalize else mean
+
+    @torch.inference_mode()
+    def _vectors(self, prompts: list[Prompt], audio_rows: torch.Tensor | None, head: Head | None) -> np.ndarray:
+        hidden, segments = self.model.hidden(
+            prompts, audio_rows, causal=self.recipe.attention == "causal", last_only=self.recipe.pooling == "last"
+        )
+        vectors = pool(hidden, segments, prompts, recipe=self.recipe, norm=self.model.decoder.norm, head=head)
+        return vectors.float().cpu().numpy()

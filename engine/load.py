@@ -1,0 +1,99 @@
+"""`harken.load`: a checkpoint, a recipe and an adapter become an Embedder."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from ..errors import InputError, ModelError
+from .embedder import Embedder
+from .fingerprint import fingerprint_of
+from .hub import resolve
+from .models.config import read_json
+from .models.heads import load_heads
+from .models.load import load_model, model_type
+from .recipes import Recipe, get_recipe, recipes
+from .text.tokenizer import Tokenizer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
+
+
+def load(
+    path: str | Path | None = None,
+    *,
+    recipe: str | Path | Recipe | None = None,
+    adapter: str | Path | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int | None = None,
+) -> Embedder:
+    """Load a model.
+
+    Args:
+        path: checkpoint folder in Hugging Face layout, or a hub repository; None: the built-in small model.
+        recipe: name (`harken recipes` lists them), JSON file or Recipe; None: the one named in the folder's harken.json.
+        adapter: peft LoRA folder, merged in float32 at load; None: the one named in harken.json, if any.
+        device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
+        dtype: "float32", "bfloat16" or "float16"; None: float32 on a CPU, bfloat16 on CUDA.
+        batch_tokens: tokens of one batch; None: 2048 on a CPU, 32768 on CUDA.
+
+    Raises:
+        ModelError: files that do not make up a model, an adapter or a recipe, or that do not fit each other.
+        InputError: an unknown device or dtype.
+    """
+    folder = _built_in() if path is None else resolve(path)
+    if path is None and adapter is None:
+        adapter = Path(str(files("harken.engine") / "assets" / "mini"))
+    kept = read_json(folder / "harken.json") if (folder / "harken.json").is_file() else {}
+    adapter = adapter if adapter is not None else kept.get("adapter") and folder / kept["adapter"]
+    chosen = get_recipe(recipe if recipe is not None else kept.get("recipe") or _default_recipe(folder))
+    kind = model_type(folder)
+    if kind not in chosen.backbones:
+        raise ModelError(f"recipe {chosen.name!r} runs on {list(chosen.backbones)}; {folder} is a {kind}")
+    where = _device(device)
+    weight_dtype = _dtype(dtype, where)
+    model = load_model(folder, adapter=adapter, dtype=weight_dtype, device=where)
+    names = sorted({name for name in (chosen.audio_head, chosen.text_head) if name is not None})
+    places = [Path(p) for p in (adapter, folder) if p is not None]
+    return Embedder(
+        model,
+        chosen,
+        Tokenizer(folder),
+        load_heads(places, names, model.width, where) if names else {},
+        fingerprint_of(folder, adapter=adapter, recipe=chosen, front_end=model.tower.spec.name, dtype=weight_dtype),
+        BATCH_TOKENS[where.type] if batch_tokens is None else batch_tokens,
+    )
+
+
+def _built_in() -> Path:
+    from .convert.mini import build_mini
+
+    return build_mini()
+
+
+def _default_recipe(folder: Path) -> str:
+    fitting = [name for name, recipe in recipes().items() if model_type(folder) in recipe.backbones]
+    raise ModelError(f"{folder}: has no harken.json that names a recipe; give one with recipe=, fitting are {fitting}")
+
+
+def _device(device: str | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        where = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device must be cpu, cuda or cuda:N, got {device!r}") from None
+    if where.type not in BATCH_TOKENS:
+        raise InputError(f"device must be cpu, cuda or cuda:N, got {device!r}")
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {device!r} was asked for, but torch {torch.__version__} sees no CUDA device")
+    return where
+
+
+def _dtype(dtype: str | None, device: torch.device) -> torch.dtype:
+    if dtype is None:
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}")
+    return DTYPES[dtype]

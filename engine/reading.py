@@ -1,0 +1,60 @@
+"""Sounds read in threads, a bounded number ahead of the model; what cannot be read comes back as its error."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..errors import AudioError
+from .audio import Waveform
+
+# Clips a chunk: with the chunk being embedded and the one being read, this bounds the memory that samples take.
+CHUNK = 256
+NUM_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One source: its position, its name, and its samples or what was wrong with it."""
+
+    row: int
+    name: str
+    got: Waveform | AudioError
+
+
+def source_name(source: Any, row: int) -> str:
+    """What to call a source in messages: its path or own name, else its position."""
+    if isinstance(source, (str, Path)):
+        return str(source)
+    if isinstance(source, Waveform) and source.name:
+        return source.name
+    if isinstance(source, dict) and source.get("path"):
+        return str(source["path"])
+    return f"sources[{row}]"
+
+
+def read_chunks(sources: Sequence[Any], load: Callable[[Any, str], Waveform]) -> Iterator[list[Read]]:
+    """Yield the sources in order, in chunks; the next chunk is read while the caller works on this one.
+
+    Args:
+        sources: anything `load` takes.
+        load: called as load(source, name) in several threads; an AudioError it raises becomes that source's result.
+    """
+
+    def read(item: tuple[int, Any]) -> Read:
+        row, source = item
+        name = source_name(source, row)
+        try:
+            return Read(row, name, load(source, name))
+        except AudioError as error:
+            return Read(row, name, error)
+
+    numbered = iter(enumerate(sources))
+    with ThreadPoolExecutor(max_workers=NUM_THREADS) as threads:
+        reading = [threads.submit(read, item) for item in islice(numbered, CHUNK)]
+        while reading:
+            chunk = [future.result() for future in reading]
+            reading = [threads.submit(read, item) for item in islice(numbered, CHUNK)]
+            yield chunk

@@ -1,0 +1,117 @@
+"""Tiny checkpoints with random weights, made offline in the layout that hub checkpoints have.
+
+Sizes keep the ratios and quirks of the real models. Weights are drawn with fan-in scaling, because transformers' own
+initialisation gives a nearly linear net that hides mistakes.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+SEED = 7
+VOCAB = 512
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"]
+_WORDS = "a dog barks in the rain while cars pass by and somebody is speaking over music; query: What is that sound?"
+_SPLIT = r"""[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
+    "{% if c['type'] == 'audio' %}<|audio_bos|><|AUDIO|><|audio_eos|>{% else %}{{ c['text'] }}{% endif %}"
+    "{% endfor %}<|im_end|>\n{% endfor %}"
+)
+
+
+def write_tokenizer(folder: Path) -> dict[str, int]:
+    """A byte-level BPE with Qwen's special tokens; gives their ids."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
+    )
+    tokenizer.train_from_iterator([_WORDS], trainer)
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": SPECIAL[0], "eos_token": SPECIAL[2]}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": CHAT_TEMPLATE}))
+    return {token: tokenizer.token_to_id(token) for token in SPECIAL}
+
+
+def randomize(model: torch.nn.Module, seed: int = SEED) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in sorted(model.named_parameters()):
+            noise = torch.randn(p.shape, generator=generator)
+            if p.dim() == 1:
+                is_scale = name.endswith("weight") and ("norm" in name or "ln_" in name)
+                p.copy_(0.1 * noise + (1.0 if is_scale else 0.0))
+            elif "embed_tokens" in name or "lm_head" in name:
+                p.copy_(0.5 * noise)
+            elif "embed_positions" in name:
+                p.copy_(0.1 * noise)
+            else:
+                p.copy_(noise * 1.2 / p[0].numel() ** 0.5)
+
+
+def write_json(path: Path, values: object) -> None:
+    path.write_text(json.dumps(values, indent=1))
+
+
+def qwen2_audio(folder: Path, *, text: str = "qwen2", num_mels: int = 128, tied: bool = False) -> Path:
+    """A Qwen2-Audio checkpoint with a qwen2 or llama decoder."""
+    from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration, WhisperFeatureExtractor
+
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = write_tokenizer(folder)
+    WhisperFeatureExtractor(feature_size=num_mels, return_attention_mask=True).save_pretrained(folder)
+    config = Qwen2AudioConfig(
+        audio_config=dict(
+            num_mel_bins=num_mels, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=96, d_model=64
+        ),
+        text_config=dict(
+            model_type=text,
+            vocab_size=VOCAB,
+            hidden_size=48,
+            intermediate_size=128,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=4 if text == "qwen2" else 2,
+            rms_norm_eps=1e-5,
+            tie_word_embeddings=tied,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        audio_token_index=ids["<|AUDIO|>"],
+        tie_word_embeddings=tied,
+    )
+    model = Qwen2AudioForConditionalGeneration(config).eval()
+    randomize(model)
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        if tied and name == "lm_head.weight":
+            continue
+        name = "language_model.lm_head.weight" if name == "lm_head.weight" else name
+        name = name.replace("model.language_model.", "language_model.model.")
+        name = name.replace("model.audio_tower.", "audio_tower.").replace("model.multi_modal", "multi_modal")
+        tensors[name] = tensor.contiguous().clone()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    values = config.to_dict()
+    rope = values["text_config"].pop("rope_parameters")
+    values["text_config"]["rope_theta"] = rope["rope_theta"]
+    write_json(folder / "config.json", {**values, "architectures": ["Qwen2AudioForConditionalGeneration"]})
+    return folder
+
+
+def wave(num_samples: int, seed: int = 0) -> np.ndarray:
+    """A decaying tone over noise, float32 at 16 kHz."""
+    rng = np.random.default_rng([seed, num_samples])
+    t = np.arange(num_samples) / 16000
+    tone = 0.3 * np.sin(2 * np.pi * (200 + 90 * seed) * t) * np.exp(-2 * (t % 1.0))
+    return (tone + 0.02 * rng.standard_normal(num_samples)).astype(np.float32)
