@@ -2,7 +2,8 @@
 
 # Largest difference of a hidden state to transformers' in float32, states of size about 4: rounding of another order of sums.
 HIDDEN_FP32 = 2e-5
-# Largest difference of a state or vector when its batch is made up otherwise: only the blocking of products may differ.
+# Largest difference of a state or vector, relative to its largest component, when its batch is made up otherwise:
+# only the blocking of products may differ.
 BATCH_INVARIANCE = 1e-6
 # Largest difference of a unit vector's component to transformers' in float32.
 VECTOR_FP32 = 1e-5
