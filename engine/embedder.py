@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import AudioError, InputError
-from .audio import Waveform, load_audio
+from .audio import Waveform, load_audio, split_windows
 from .batching import plan_batches
 from .encoded import Encoded, Failure
 from .fingerprint import Fingerprint
@@ -34,6 +34,7 @@ class Embedder:
         heads: by name; may be empty where the recipe names none.
         fingerprint: of all that decides what a vector is.
         batch_tokens: tokens of one batch; more keeps a GPU busier and takes more memory.
+        folder, adapter: where the model was read from.
     """
 
     def __init__(
@@ -43,12 +44,15 @@ class Embedder:
         tokenizer: Tokenizer,
         heads: dict[str, Head],
         fingerprint: Fingerprint,
+        *,
         batch_tokens: int,
+        folder: Path,
+        adapter: Path | None,
     ) -> None:
         self.model, self.recipe, self.tokenizer, self.fingerprint = model, recipe, tokenizer, fingerprint
-        self.batch_tokens = batch_tokens
-        self._audio_head = None if recipe.audio_head is None else heads[recipe.audio_head]
-        self._text_head = None if recipe.text_head is None else heads[recipe.text_head]
+        self.batch_tokens, self.folder, self.adapter = batch_tokens, folder, adapter
+        self.audio_head = None if recipe.audio_head is None else heads[recipe.audio_head]
+        self.text_head = None if recipe.text_head is None else heads[recipe.text_head]
         self._audio_template = self._template(recipe.audio_template)
         self._text_template = self._template(recipe.text_template)
 
@@ -65,7 +69,7 @@ class Embedder:
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return self.model.width if self._audio_head is None else self._audio_head.dim
+        return self.model.width if self.audio_head is None else self.audio_head.dim
 
     @property
     def sample_rate_hz(self) -> int:
@@ -145,7 +149,7 @@ class Embedder:
                 raise InputError(f"texts[{i}]: {error}") from None
         vectors = np.zeros((len(prompts), self.dim), np.float32)
         for batch in plan_batches([len(p) for p in prompts], self.batch_tokens):
-            vectors[batch] = self._vectors([prompts[i] for i in batch], None, self._text_head)
+            vectors[batch] = self._vectors([prompts[i] for i in batch], None, self.text_head)
         return vectors
 
     def similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -177,8 +181,7 @@ class Embedder:
 
     def _windows(self, clip: Waveform) -> list[np.ndarray]:
         """The clip cut to the recipe's longest length; a last piece too short to hear anything in is left out."""
-        longest = int(self.recipe.max_audio_s * self.sample_rate_hz)
-        windows = [clip.samples[i : i + longest] for i in range(0, len(clip.samples), longest)]
+        windows = [window.samples for window in split_windows(clip, self.recipe.max_audio_s)]
         return windows if self.model.tower.num_tokens(len(windows[-1])) else windows[:-1]
 
     def _encode_clips(self, clips: list[tuple[int, np.ndarray]], instruction: str) -> dict[int, np.ndarray]:
@@ -190,7 +193,7 @@ class Embedder:
         for batch in plan_batches([len(p) for p in prompts], self.batch_tokens):
             with torch.inference_mode():
                 audio_rows, _ = self.model.audio_rows(self.model.features([clips[i][1] for i in batch]))
-            vectors = self._vectors([prompts[i] for i in batch], audio_rows, self._audio_head)
+            vectors = self._vectors([prompts[i] for i in batch], audio_rows, self.audio_head)
             for i, vector in zip(batch, vectors):
                 windows[clips[i][0]].append(vector)
         return {row: self._mean(vectors) for row, vectors in windows.items()}

@@ -46,7 +46,8 @@ def load(
     if path is None and adapter is None:
         adapter = Path(str(files("harken.engine") / "assets" / "mini"))
     kept = read_json(folder / "harken.json") if (folder / "harken.json").is_file() else {}
-    adapter = adapter if adapter is not None else kept.get("adapter") and folder / kept["adapter"]
+    if adapter is None and kept.get("adapter"):
+        adapter = folder / kept["adapter"]
     chosen = get_recipe(recipe if recipe is not None else kept.get("recipe") or _default_recipe(folder))
     kind = model_type(folder)
     if kind not in chosen.backbones:
@@ -62,7 +63,9 @@ def load(
         Tokenizer(folder),
         load_heads(places, names, model.width, where) if names else {},
         fingerprint_of(folder, adapter=adapter, recipe=chosen, front_end=model.tower.spec.name, dtype=weight_dtype),
-        BATCH_TOKENS[where.type] if batch_tokens is None else batch_tokens,
+        batch_tokens=BATCH_TOKENS[where.type] if batch_tokens is None else batch_tokens,
+        folder=folder,
+        adapter=None if adapter is None else Path(adapter),
     )
 
 

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from ..errors import AudioError
-from .audio import Waveform
+from .audio import Waveform, source_name
 
 # Clips a chunk: with the chunk being embedded and the one being read, this bounds the memory that samples take.
 CHUNK = 256
@@ -24,17 +23,6 @@ class Read:
     got: Waveform | AudioError
 
 
-def source_name(source: Any, row: int) -> str:
-    """What to call a source in messages: its path or own name, else its position."""
-    if isinstance(source, (str, Path)):
-        return str(source)
-    if isinstance(source, Waveform) and source.name:
-        return source.name
-    if isinstance(source, dict) and source.get("path"):
-        return str(source["path"])
-    return f"sources[{row}]"
-
-
 def read_chunks(sources: Sequence[Any], load: Callable[[Any, str], Waveform]) -> Iterator[list[Read]]:
     """Yield the sources in order, in chunks; the next chunk is read while the caller works on this one.
 
@@ -45,7 +33,7 @@ def read_chunks(sources: Sequence[Any], load: Callable[[Any, str], Waveform]) ->
 
     def read(item: tuple[int, Any]) -> Read:
         row, source = item
-        name = source_name(source, row)
+        name = source_name(source, f"sources[{row}]")
         try:
             return Read(row, name, load(source, name))
         except AudioError as error:

@@ -7,3 +7,5 @@ HIDDEN_FP32 = 2e-5
 BATCH_INVARIANCE = 1e-6
 # Largest difference of a unit vector's component to transformers' in float32.
 VECTOR_FP32 = 1e-5
+# Smallest cosine of a vector computed in bfloat16 with the float32 one, on tiny random models.
+COSINE_BF16 = 0.9998

@@ -1,0 +1,1 @@
+"""What embedding costs: the whole way, against the path a user would take with transformers."""
