@@ -25,6 +25,7 @@ class DecoderLayer(nn.Module):
     def __init__(self, weights: Weights, name: str, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.scale = config.head_width**-0.5
         c, attn, mlp = config, f"{name}.self_attn", f"{name}.mlp"
         q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
         self.norm1 = RMSNorm.load(weights, f"{name}.input_layernorm", c.width, c.rms_eps)
@@ -47,22 +48,28 @@ class DecoderLayer(nn.Module):
         last_rows: torch.Tensor | None,
     ) -> torch.Tensor:
         """One layer; with `last_rows` [B] only these rows go on after the keys and values are made: returns [B, W]."""
+        q, k, v = self.project(x_NW, rotary, last_rows)
+        attended = packed_attention(q, k, v, segments, causal=causal, scale=self.scale, last_only=last_rows is not None)
+        return self.finish(x_NW if last_rows is None else x_NW[last_rows], attended)
+
+    def project(
+        self, x_NW: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], last_rows: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries [N, H, D] (or [B, H, D] of `last_rows`), keys and values [N, G, D], queries and keys rotated."""
         c = self.config
-        qkv = self.qkv(self.norm1(x_NW))
-        q, k, v = qkv.split(
-            [c.num_heads * c.head_width, c.num_kv_heads * c.head_width, c.num_kv_heads * c.head_width], -1
+        q, k, v = (
+            self.qkv(self.norm1(x_NW))
+            .unflatten(-1, (-1, c.head_width))
+            .split([c.num_heads, c.num_kv_heads, c.num_kv_heads], 1)
         )
-        q, k, v = (part.unflatten(-1, (-1, c.head_width)) for part in (q, k, v))
         cos, sin = rotary
-        k = rotate(k, cos, sin)
         if last_rows is None:
-            q = rotate(q, cos, sin)
-        else:
-            q, x_NW = rotate(q[last_rows], cos[last_rows], sin[last_rows]), x_NW[last_rows]
-        attended = packed_attention(
-            q, k, v, segments, causal=causal, scale=c.head_width**-0.5, last_only=last_rows is not None
-        )
-        x_NW = x_NW + self.o(attended.flatten(1))
+            return rotate(q, cos, sin), rotate(k, cos, sin), v
+        return rotate(q[last_rows], cos[last_rows], sin[last_rows]), rotate(k, cos, sin), v
+
+    def finish(self, x_NW: torch.Tensor, attended_NHD: torch.Tensor) -> torch.Tensor:
+        """The layer after its attention."""
+        x_NW = x_NW + self.o(attended_NHD.flatten(1))
         gate, up = self.gate_up(self.norm2(x_NW)).chunk(2, -1)
         return x_NW + self.down(F.silu(gate) * up)
 
@@ -99,7 +106,7 @@ class Decoder(nn.Module):
 
         Returns: [N, W] (or [B, W]) before the final norm.
         """
-        rotary = self.rotary(segments, x_NW)
+        rotary = self.rotary(segments.positions(x_NW.device), x_NW.dtype)
         last_rows = None
         if last_only:
             last_rows = torch.tensor([start - 1 for start in segments.starts[1:]], device=x_NW.device)
@@ -107,11 +114,11 @@ class Decoder(nn.Module):
             x_NW = layer(x_NW, rotary, segments, causal, last_rows if layer is self.layers[-1] else None)
         return x_NW
 
-    def rotary(self, segments: Segments, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """cos and sin [N, 1, D] for every row, computed in float32, in the dtype of `like`."""
-        angles = segments.positions(like.device).float()[:, None] * self.inverse_frequencies
+    def rotary(self, positions_N: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """cos and sin [N, 1, D] of every row's position, computed in float32."""
+        angles = positions_N.float()[:, None] * self.inverse_frequencies
         angles = torch.cat([angles, angles], -1)[:, None]
-        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+        return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rotate(x_NHD: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

@@ -75,6 +75,11 @@ class AudioLM(nn.Module):
 
         Returns: [N, W] (or [len(prompts), W]) and the cut of the N rows.
         """
+        x_NW, segments = self.embed(prompts, audio_rows_AW)
+        return self.decoder(x_NW, segments, causal=causal, last_only=last_only), segments
+
+    def embed(self, prompts: Sequence[Prompt], audio_rows_AW: torch.Tensor | None) -> tuple[torch.Tensor, Segments]:
+        """The decoder's input: [N, W] rows of tokens and sounds, and their cut; arguments as `hidden`."""
         segments = Segments.of([len(prompt) for prompt in prompts])
         ids = np.concatenate([np.asarray(prompt.token_ids, dtype=np.int64) for prompt in prompts])
         x_NW = self.decoder.embed(torch.from_numpy(ids).to(self.device))
@@ -87,4 +92,4 @@ class AudioLM(nn.Module):
                 ]
             )
             x_NW[torch.from_numpy(places).to(self.device)] = audio_rows_AW
-        return self.decoder(x_NW, segments, causal=causal, last_only=last_only), segments
+        return x_NW, segments
