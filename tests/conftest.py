@@ -17,6 +17,10 @@ sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+# Before Triton is first imported, by whom ever: it decides then whether its own functions are compiled or interpreted.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 
 @pytest.fixture(scope="session")
 def device() -> str:
