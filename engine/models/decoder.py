@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...kernels.rotary import rotary, rotary_table
+from ...kernels.swiglu import swiglu
 from .attention import packed_attention
 from .config import DecoderConfig
 from .layers import Linear, RMSNorm, frozen
@@ -42,18 +44,18 @@ class DecoderLayer(nn.Module):
     def forward(
         self,
         x_NW: torch.Tensor,
-        rotary: tuple[torch.Tensor, torch.Tensor],
+        table: tuple[torch.Tensor, torch.Tensor],
         segments: Segments,
         causal: bool,
         last_rows: torch.Tensor | None,
     ) -> torch.Tensor:
         """One layer; with `last_rows` [B] only these rows go on after the keys and values are made: returns [B, W]."""
-        q, k, v = self.project(x_NW, rotary, last_rows)
+        q, k, v = self.project(x_NW, table, last_rows)
         attended = packed_attention(q, k, v, segments, causal=causal, scale=self.scale, last_only=last_rows is not None)
         return self.finish(x_NW if last_rows is None else x_NW[last_rows], attended)
 
     def project(
-        self, x_NW: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], last_rows: torch.Tensor | None = None
+        self, x_NW: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor], last_rows: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries [N, H, D] (or [B, H, D] of `last_rows`), keys and values [N, G, D], queries and keys rotated."""
         c = self.config
@@ -62,16 +64,13 @@ class DecoderLayer(nn.Module):
             .unflatten(-1, (-1, c.head_width))
             .split([c.num_heads, c.num_kv_heads, c.num_kv_heads], 1)
         )
-        cos, sin = rotary
-        if last_rows is None:
-            return rotate(q, cos, sin), rotate(k, cos, sin), v
-        return rotate(q[last_rows], cos[last_rows], sin[last_rows]), rotate(k, cos, sin), v
+        q, k = rotary(q if last_rows is None else q[last_rows], k, *table, q_rows_M=last_rows)
+        return q, k, v
 
     def finish(self, x_NW: torch.Tensor, attended_NHD: torch.Tensor) -> torch.Tensor:
         """The layer after its attention."""
-        x_NW = x_NW + self.o(attended_NHD.flatten(1))
-        gate, up = self.gate_up(self.norm2(x_NW)).chunk(2, -1)
-        return x_NW + self.down(F.silu(gate) * up)
+        y_NW, x_NW = self.norm2.after_adding(self.o(attended_NHD.flatten(1)), x_NW)
+        return x_NW + self.down(swiglu(self.gate_up(y_NW)))
 
 
 class Decoder(nn.Module):
@@ -106,22 +105,14 @@ class Decoder(nn.Module):
 
         Returns: [N, W] (or [B, W]) before the final norm.
         """
-        rotary = self.rotary(segments.positions(x_NW.device), x_NW.dtype)
+        table = self.rotary(segments.positions(x_NW.device), x_NW.dtype)
         last_rows = None
         if last_only:
             last_rows = torch.tensor([start - 1 for start in segments.starts[1:]], device=x_NW.device)
         for layer in self.layers:
-            x_NW = layer(x_NW, rotary, segments, causal, last_rows if layer is self.layers[-1] else None)
+            x_NW = layer(x_NW, table, segments, causal, last_rows if layer is self.layers[-1] else None)
         return x_NW
 
     def rotary(self, positions_N: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """cos and sin [N, 1, D] of every row's position, computed in float32."""
-        angles = positions_N.float()[:, None] * self.inverse_frequencies
-        angles = torch.cat([angles, angles], -1)[:, None]
-        return angles.cos().to(dtype), angles.sin().to(dtype)
-
-
-def rotate(x_NHD: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding in the half-split layout of Llama and Qwen2."""
-    first, second = x_NHD.chunk(2, -1)
-    return x_NHD * cos + torch.cat([-second, first], -1) * sin
+        """cos and sin [N, D / 2] of every row's position, computed in float32."""
+        return rotary_table(positions_N, self.inverse_frequencies, dtype)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...kernels.rmsnorm import add_rmsnorm, rmsnorm
 from .weights import Weights
 
 
@@ -67,6 +68,9 @@ class RMSNorm(nn.Module):
     def load(cls, weights: Weights, name: str, width: int, eps: float) -> "RMSNorm":
         return cls(weights.take(f"{name}.weight", width), eps)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        wide = x.float()
-        return self.weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
+    def forward(self, x_NW: torch.Tensor) -> torch.Tensor:
+        return rmsnorm(x_NW, self.weight, self.eps)
+
+    def after_adding(self, x_NW: torch.Tensor, residual_NW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The norm of the sum, and the sum."""
+        return add_rmsnorm(x_NW, residual_NW, self.weight, self.eps)

@@ -16,6 +16,7 @@ from .weights import Weights
 
 # model_type of config.json -> the module that builds it.
 ARCHITECTURES = {
+    "midashenglm": "midasheng",
     "qwen2_audio": "qwen2_audio",
 }
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...kernels.gather_rows import gather_rows
 from ...kernels.logmel import LogMel, LogMelSpec
 from ..text.template import Prompt
 from .decoder import Decoder
@@ -91,5 +92,5 @@ class AudioLM(nn.Module):
                     if p.audio_span is not None
                 ]
             )
-            x_NW[torch.from_numpy(places).to(self.device)] = audio_rows_AW
+            gather_rows(x_NW, audio_rows_AW, torch.from_numpy(places))
         return x_NW, segments

@@ -56,20 +56,21 @@ class Weights:
     def names(self, prefix: str) -> list[str]:
         return sorted(name for name in self._places if name.startswith(prefix))
 
-    def take(self, name: str, *shape: int) -> torch.Tensor:
+    def take(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
         """The tensor `name` with `shape`, adapted, cast and placed. A problem is noted for `finish` and answered by zeros."""
+        dtype = self._dtype if dtype is None else dtype
         if name not in self._places:
             self._problems.append(f"missing {name} {shape}")
-            return torch.zeros(shape, dtype=self._dtype, device=self._device)
+            return torch.zeros(shape, dtype=dtype, device=self._device)
         self._unread.discard(name)
         handle, key = self._places[name]
         tensor = handle.get_tensor(key)
         if tuple(tensor.shape) != shape:
             self._problems.append(f"{name} has shape {tuple(tensor.shape)}, wanted {shape}")
-            return torch.zeros(shape, dtype=self._dtype, device=self._device)
+            return torch.zeros(shape, dtype=dtype, device=self._device)
         if self._adapter is not None:
             tensor = self._adapter.apply(name, tensor)
-        return tensor.to(self._device, self._dtype)
+        return tensor.to(self._device, dtype)
 
     def take_optional(self, name: str, *shape: int) -> torch.Tensor | None:
         return self.take(name, *shape) if name in self._places else None
