@@ -9,3 +9,10 @@ BATCH_INVARIANCE = 1e-6
 VECTOR_FP32 = 1e-5
 # Smallest cosine of a vector computed in bfloat16 with the float32 one, on tiny random models.
 COSINE_BF16 = 0.9998
+# Largest difference between a sound cut before resampling (with a margin) and after it.
+RESAMPLED_CUT_ATOL = 1e-6
+# Largest relative difference of attention over two merged halves to the whole, scores in the thousands: each score is
+# rounded to 6e-8 of itself before it is exponentiated.
+LSE_MERGE = 5e-4
+# Largest difference of P(Yes) to transformers' or to the pair scored alone, in float32.
+P_YES_FP32 = 1e-5

@@ -39,7 +39,8 @@ def packed_attention(
     Returns: [rows of q, H, D], dtype of q.
     """
     if q_NHD.is_cuda and q_NHD.dtype in (torch.float16, torch.bfloat16):
-        return _varlen(q_NHD, k_NGD, v_NGD, segments, causal and not last_only, scale, last_only)
+        asking = Segments.of([1] * len(segments)) if last_only else segments
+        return varlen(q_NHD, k_NGD, v_NGD, asking, segments, causal=causal and not last_only, scale=scale)[0]
     out_NHD = torch.empty_like(q_NHD)
     grouped = q_NHD.shape[1] != k_NGD.shape[1]
     first = 0
@@ -56,25 +57,40 @@ def packed_attention(
     return out_NHD
 
 
-def _varlen(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, causal: bool, scale: float, last_only: bool
-) -> torch.Tensor:
-    """torch's varlen kernel; its arguments changed between torch 2.11 and 2.13."""
-    from torch.nn.attention.varlen import varlen_attn
+def varlen(
+    q_NHD: torch.Tensor,
+    k_PGD: torch.Tensor,
+    v_PGD: torch.Tensor,
+    asking: Segments,
+    seen: Segments,
+    *,
+    causal: bool,
+    scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """torch's varlen kernel on CUDA in half precision; its arguments changed between torch 2.11 and 2.13.
 
-    cu_k = segments.cu_seqlens(q.device)
-    cu_q = torch.arange(len(segments) + 1, dtype=torch.int32, device=q.device) if last_only else cu_k
+    Args:
+        q_NHD, k_PGD, v_PGD: packed queries, and the packed keys and values they see.
+        asking, seen: the cuts of the N and the P rows; piece i of one sees piece i of the other.
+        causal: the last row of each piece sees all of its keys, the one before it one less.
+
+    Returns: [N, H, D] in the dtype of q, and the log-sum-exps [N, H] float32.
+    """
+    from torch.nn.attention.varlen import AuxRequest, varlen_attn
+
     known = inspect.signature(varlen_attn).parameters
-    extra = {"enable_gqa": True} if "enable_gqa" in known and q.shape[1] != k.shape[1] else {}
-    return varlen_attn(
-        q,
-        k,
-        v,
-        cu_q,
-        cu_k,
-        1 if last_only else segments.max_length,
-        segments.max_length,
+    extra = {"enable_gqa": True} if "enable_gqa" in known and q_NHD.shape[1] != k_PGD.shape[1] else {}
+    out_NHD, lse_HN = varlen_attn(
+        q_NHD,
+        k_PGD,
+        v_PGD,
+        asking.cu_seqlens(q_NHD.device),
+        seen.cu_seqlens(q_NHD.device),
+        asking.max_length,
+        seen.max_length,
+        return_aux=AuxRequest(lse=True),
         scale=scale,
         window_size=(-1, 0) if causal else (-1, -1),
         **extra,
     )
+    return out_NHD, lse_HN.transpose(0, 1)

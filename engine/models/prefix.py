@@ -1,0 +1,160 @@
+"""Many continuations of one beginning: the beginning's keys and values once, the continuations packed.
+
+    out = e^(a - c) attend(q, prefix) + e^(b - c) attend(q, own, causal),   a, b = the two log-sum-exps, c = log(e^a + e^b)
+
+which is attention over prefix and continuation together, so nothing is copied for each continuation.
+
+Source: spec/models.md section 4 (shared prefix by log-sum-exp merge); checked against the plain packed decoder.
+Letters: N rows, B continuations, W width, H heads, G key-value heads, D head width, P prefix rows, C equal runs, L run length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+
+from .attention import packed_attention, varlen
+from .config import DecoderConfig
+from .decoder import Decoder
+from .packed import Segments
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixKV:
+    """Keys (rotated) and values of one prefix in every layer: [layers, 2, P, G, D]."""
+
+    kv: torch.Tensor
+
+    @property
+    def num_rows(self) -> int:
+        return self.kv.shape[2]
+
+    @property
+    def num_bytes(self) -> int:
+        return self.kv.nbytes
+
+
+def kv_bytes_per_token(config: DecoderConfig, dtype: torch.dtype) -> int:
+    """Bytes that one token of a kept prefix takes."""
+    return 2 * config.num_layers * config.num_kv_heads * config.head_width * dtype.itemsize
+
+
+def prefill(decoder: Decoder, x_NW: torch.Tensor, segments: Segments) -> list[PrefixKV]:
+    """Keys and values of packed prefixes; the last layer computes nothing else.
+
+    Args:
+        x_NW: [N, W] embeddings of tokens and sounds.
+        segments: the cut of the N rows into prefixes.
+    """
+    c = decoder.config
+    kv = x_NW.new_empty(c.num_layers, 2, segments.num_rows, c.num_kv_heads, c.head_width)
+    rotary = decoder.rotary(segments.positions(x_NW.device), x_NW.dtype)
+    for i, layer in enumerate(decoder.layers):
+        q, k, v = layer.project(x_NW, rotary)
+        kv[i, 0], kv[i, 1] = k, v
+        if i + 1 < c.num_layers:
+            attended = packed_attention(q, k, v, segments, causal=True, scale=layer.scale)
+            x_NW = layer.finish(x_NW, attended)
+    if len(segments) == 1:
+        return [PrefixKV(kv)]
+    # Copies, so that one prefix can be freed while another lives on.
+    return [PrefixKV(kv[:, :, a:b].clone()) for a, b in zip(segments.starts, segments.starts[1:])]
+
+
+def extend(
+    decoder: Decoder, x_NW: torch.Tensor, segments: Segments, prefixes: Sequence[PrefixKV], counts: Sequence[int]
+) -> torch.Tensor:
+    """The last row of each continuation.
+
+    Args:
+        x_NW: [N, W] embeddings of the continuations' rows.
+        segments: the cut of the N rows into B continuations, none empty.
+        prefixes: the first counts[0] continuations follow prefixes[0], the next counts[1] prefixes[1], and so on.
+        counts: 1 or more each, B together.
+
+    Returns: [B, W] before the final norm.
+    """
+    offsets = torch.cat(
+        [
+            torch.full((sum(segments.lengths[first : first + count]),), prefix.num_rows)
+            for prefix, first, count in zip(prefixes, accumulate(counts, initial=0), counts)
+        ]
+    )
+    positions = segments.positions(x_NW.device) + offsets.to(x_NW.device)
+    rotary = decoder.rotary(positions, x_NW.dtype)
+    last_rows = torch.tensor([start - 1 for start in segments.starts[1:]], device=x_NW.device)
+    for i, layer in enumerate(decoder.layers):
+        only = last_rows if i + 1 == len(decoder.layers) else None
+        q, k, v = layer.project(x_NW, rotary, only)
+        past = [prefix.kv[i] for prefix in prefixes]
+        attended = _attention(q, k, v, segments, past, counts, layer.scale, last_only=only is not None)
+        x_NW = layer.finish(x_NW if only is None else x_NW[only], attended)
+    return x_NW
+
+
+def _attention(
+    q_NHD: torch.Tensor,
+    k_NGD: torch.Tensor,
+    v_NGD: torch.Tensor,
+    segments: Segments,
+    past: list[torch.Tensor],
+    counts: Sequence[int],
+    scale: float,
+    *,
+    last_only: bool,
+) -> torch.Tensor:
+    """Each row over its prefix (`past`, [2, P, G, D] each) and its own continuation up to itself."""
+    asking = Segments.of([1] * len(segments)) if last_only else segments
+    group_starts = [asking.starts[i] for i in accumulate(counts, initial=0)]
+    if q_NHD.is_cuda and q_NHD.dtype in (torch.float16, torch.bfloat16):
+        groups = Segments.of([b - a for a, b in zip(group_starts, group_starts[1:])])
+        prefix_rows = Segments.of([kv.shape[1] for kv in past])
+        kv = past[0] if len(past) == 1 else torch.cat(past, 1)
+        before, lse_before = varlen(q_NHD, kv[0], kv[1], groups, prefix_rows, causal=False, scale=scale)
+        own, lse_own = varlen(q_NHD, k_NGD, v_NGD, asking, segments, causal=not last_only, scale=scale)
+        return merge(before, lse_before, own, lse_own)
+    out_NHD = torch.empty_like(q_NHD)
+    lse_own = q_NHD.new_empty(q_NHD.shape[:2], dtype=torch.float32)
+    first = 0
+    for start, count, length in segments.runs():
+        rows = count if last_only else count * length
+        q = q_NHD[first : first + rows].unflatten(0, (count, -1))
+        k, v = (x[start : start + count * length].unflatten(0, (count, length)) for x in (k_NGD, v_NGD))
+        run, lse = dense(q, k, v, causal=not last_only, scale=scale)
+        out_NHD[first : first + rows], lse_own[first : first + rows] = run.flatten(0, 1), lse.flatten(0, 1)
+        first += rows
+    for kv, a, b in zip(past, group_starts, group_starts[1:]):
+        before, lse_before = dense(q_NHD[None, a:b], kv[None, 0], kv[None, 1], causal=False, scale=scale)
+        out_NHD[a:b] = merge(before[0], lse_before[0], out_NHD[a:b], lse_own[a:b])
+    return out_NHD
+
+
+def dense(
+    q_CLHD: torch.Tensor, k_CPGD: torch.Tensor, v_CPGD: torch.Tensor, *, causal: bool, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention with its log-sum-exp, in float32.
+
+    Args:
+        q_CLHD, k_CPGD, v_CPGD: H is a multiple of G; with `causal` L = P and row i sees rows up to i.
+
+    Returns: [C, L, H, D] in the dtype of q, and [C, L, H] float32.
+    """
+    length, per = q_CLHD.shape[1], q_CLHD.shape[2] // k_CPGD.shape[2]
+    # The heads that share keys become more rows of one product: [C, G, per * L, D].
+    q = q_CLHD.float().unflatten(2, (-1, per)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    k, v = (x.float().transpose(1, 2) for x in (k_CPGD, v_CPGD))
+    scores = (q * scale) @ k.transpose(-1, -2)
+    if causal:
+        future = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+        scores.unflatten(2, (per, length)).masked_fill_(future, float("-inf"))
+    lse = scores.logsumexp(-1, keepdim=True)
+    out = (scores - lse).exp_() @ v
+    back = lambda x: x.unflatten(2, (per, length)).permute(0, 3, 1, 2, 4).flatten(2, 3)
+    return back(out).to(q_CLHD.dtype), back(lse)[..., 0]
+
+
+def merge(a_NHD: torch.Tensor, lse_a_NH: torch.Tensor, b_NHD: torch.Tensor, lse_b_NH: torch.Tensor) -> torch.Tensor:
+    """Attention over two sets of keys from the attention over each and their log-sum-exps."""
+    share = torch.sigmoid(lse_a_NH - lse_b_NH)[..., None]
+    return (a_NHD.float() * share + b_NHD.float() * (1 - share)).to(b_NHD.dtype)
