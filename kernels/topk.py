@@ -220,7 +220,9 @@ def _fold(best: TopK, scores_BQ: torch.Tensor, start: int) -> TopK:
     floor_Q = best.scores_QK[:, -1]
     hit_M2 = (scores_BQ > floor_Q).nonzero()
     if hit_M2.shape[0] > 4 * k * Q and scores_BQ.shape[0] > k:
-        floor_Q = torch.maximum(floor_Q.nextafter(floor_Q.new_tensor(torch.inf)), scores_BQ.T.topk(k, dim=1).values[:, -1])
+        floor_Q = torch.maximum(
+            floor_Q.nextafter(floor_Q.new_tensor(torch.inf)), scores_BQ.T.topk(k, dim=1).values[:, -1]
+        )
         hit_M2 = (scores_BQ >= floor_Q).nonzero()
     if not hit_M2.shape[0]:
         return best

@@ -1,0 +1,40 @@
+"""Probability of "Yes" against "No" from hidden rows and two rows of the output layer.
+
+    p[b] = softmax([h . w_yes, h . w_no])[0] = sigmoid(h . w_yes - h . w_no)
+
+Source: AuroLA, eq. 10. Beside this file: yes_no_triton.py.
+"""
+
+import torch
+
+from .backend import pick
+from .checks import FLOATS, check_tensor
+
+# B rows, W width; row 0 of the two is Yes, row 1 No.
+
+
+def yes_no(hidden_BW: torch.Tensor, weight_2W: torch.Tensor, *, backend: str | None = None) -> torch.Tensor:
+    """Score hidden rows without the product with the whole vocabulary.
+
+    Args:
+        hidden_BW: [B, W] float32, float16 or bfloat16, after the final norm; rows may be strided.
+        weight_2W: [2, W], dtype of hidden: the output layer's rows of "Yes" and "No".
+        backend: "triton", "reference", or None to let `kernels.backend.pick` choose.
+
+    Returns: [B] float32. Logits are float32 sums, not rounded to the model's dtype.
+    Raises:  InputError: an argument of the wrong shape, dtype or device.
+    """
+    check_tensor("yes_no", "hidden_BW", hidden_BW, ("B", "W"), FLOATS)
+    check_tensor("yes_no", "weight_2W", weight_2W, (2, hidden_BW.shape[1]), (hidden_BW.dtype,), hidden_BW.device)
+    if pick(backend, hidden_BW) == "triton":
+        from .yes_no_triton import yes_no_triton
+
+        return yes_no_triton(hidden_BW, weight_2W)
+    return yes_no_reference(hidden_BW, weight_2W)
+
+
+def yes_no_reference(hidden_BW: torch.Tensor, weight_2W: torch.Tensor) -> torch.Tensor:
+    """In float32, or in float64 for float64 arguments."""
+    wide = hidden_BW.dtype if hidden_BW.dtype == torch.float64 else torch.float32
+    logits_B2 = hidden_BW.to(wide) @ weight_2W.to(wide).T
+    return torch.sigmoid(logits_B2[:, 0] - logits_B2[:, 1])
