@@ -17,7 +17,7 @@ from .encoded import Encoded, Failure
 from .fingerprint import Fingerprint
 from .models.heads import Head
 from .models.mllm import AudioLM
-from .pooling import pool
+from .pooling import pool_vectors
 from .reading import read_chunks
 from .recipes import Recipe
 from .text.template import Prompt, Template
@@ -209,5 +209,5 @@ class Embedder:
         hidden, segments = self.model.hidden(
             prompts, audio_rows, causal=self.recipe.attention == "causal", last_only=self.recipe.pooling == "last"
         )
-        vectors = pool(hidden, segments, prompts, recipe=self.recipe, norm=self.model.decoder.norm, head=head)
+        vectors = pool_vectors(hidden, segments, prompts, recipe=self.recipe, norm=self.model.decoder.norm, head=head)
         return vectors.float().cpu().numpy()

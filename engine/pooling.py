@@ -1,21 +1,23 @@
 """From hidden states to vectors, as a recipe says: final norm, pooling, head, unit length.
 
-Source: spec/recipes.md B.3 (mean over all tokens, head, L2) and C.3 (one position).
+Source: spec/recipes.md B.3 (mean over all tokens, head, L2) and C.3 (one position); the arithmetic is kernels/pool.py.
 """
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 
+from ..kernels.pool import Norm, pool
 from .models.heads import Head
 from .models.layers import RMSNorm
 from .models.packed import Segments
 from .recipes import Recipe
 from .text.template import Prompt
 
+_MODES: dict[str, Mode] = {"mean": "mean", "mean-content": "span", "last": "last"}
 
-def pool(
+
+def pool_vectors(
     hidden_NW: torch.Tensor,
     segments: Segments,
     prompts: Sequence[Prompt],
@@ -36,18 +38,20 @@ def pool(
 
     Returns: [B, d] float32.
     """
+    device = hidden_NW.device
+    spans = None
+    if recipe.pooling == "mean-content":
+        spans = torch.tensor([prompt.content for prompt in prompts], dtype=torch.int32, device=device)
     if recipe.pooling == "last":
-        pooled = norm(hidden_NW).float()
+        cu_seqlens = torch.arange(len(prompts) + 1, dtype=torch.int32, device=device)
     else:
-        spans = [p.content if recipe.pooling == "mean-content" else (0, len(p)) for p in prompts]
-        pooled = torch.stack(
-            [
-                norm(hidden_NW[first + start : first + stop]).float().mean(0)
-                for first, (start, stop) in zip(segments.starts, spans)
-            ]
-        )
-    if head is not None:
-        if recipe.normalize_before_head:
-            pooled = F.normalize(pooled, dim=-1)
-        pooled = head(pooled)
-    return F.normalize(pooled, dim=-1) if recipe.normalize else pooled
+        cu_seqlens = segments.cu_seqlens(device)
+    return pool(
+        hidden_NW,
+        cu_seqlens,
+        mode=_MODES[recipe.pooling],
+        spans=spans,
+        norm=Norm(norm.weight, norm.eps),
+        head=None if head is None else head.as_pool_head(recipe.normalize_before_head),
+        normalize=recipe.normalize,
+    )

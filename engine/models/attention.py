@@ -9,6 +9,7 @@ Source: spec/models.md section 4 (measured: a loop over segments beats padding, 
 """
 
 import inspect
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -74,13 +75,13 @@ def varlen(
         asking, seen: the cuts of the N and the P rows; piece i of one sees piece i of the other.
         causal: the last row of each piece sees all of its keys, the one before it one less.
 
-    Returns: [N, H, D] in the dtype of q, and the log-sum-exps [N, H] float32.
+    Returns: [N, H, D] in the dtype of q, and the log-sum-exps [H, N] float32.
     """
     from torch.nn.attention.varlen import AuxRequest, varlen_attn
 
     known = inspect.signature(varlen_attn).parameters
-    extra = {"enable_gqa": True} if "enable_gqa" in known and q_NHD.shape[1] != k_PGD.shape[1] else {}
-    out_NHD, lse_HN = varlen_attn(
+    extra: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in known and q_NHD.shape[1] != k_PGD.shape[1] else {}
+    return varlen_attn(
         q_NHD,
         k_PGD,
         v_PGD,
@@ -93,4 +94,3 @@ def varlen(
         window_size=(-1, 0) if causal else (-1, -1),
         **extra,
     )
-    return out_NHD, lse_HN.transpose(0, 1)

@@ -75,7 +75,7 @@ def decoder_config(text_config: dict[str, Any], where: str) -> DecoderConfig:
     """Read a text config of type qwen2 or llama (and the Qwen2.5-Omni text model, which is a qwen2)."""
     kind = text_config.get("model_type", "qwen2")
     defaults = _TEXT_DEFAULTS["llama" if kind == "llama" else "qwen2"]
-    get = lambda key: text_config.get(key, defaults.get(key))
+    values: dict[str, Any] = {**defaults, **text_config}
     if text_config.get("hidden_act", "silu") != "silu":
         raise ModelError(f"{where}: hidden_act is {text_config['hidden_act']!r}, only silu decoders are known")
     scaling = text_config.get("rope_scaling") or text_config.get("rope_parameters") or {}
@@ -83,18 +83,18 @@ def decoder_config(text_config: dict[str, Any], where: str) -> DecoderConfig:
     if rope_type not in ("default", "mrope"):
         raise ModelError(f"{where}: rope type {rope_type!r} is not known; wanted default or mrope")
     theta = text_config.get("rope_theta") or scaling.get("rope_theta") or defaults["rope_theta"]
-    num_heads = int(get("num_attention_heads"))
+    num_heads = int(values["num_attention_heads"])
     return DecoderConfig(
-        width=int(get("hidden_size")),
-        num_layers=int(get("num_hidden_layers")),
+        width=int(values["hidden_size"]),
+        num_layers=int(values["num_hidden_layers"]),
         num_heads=num_heads,
-        num_kv_heads=int(get("num_key_value_heads") or num_heads),
-        head_width=int(text_config.get("head_dim") or int(get("hidden_size")) // num_heads),
-        mlp_width=int(get("intermediate_size")),
-        vocab_size=int(get("vocab_size")),
-        rms_eps=float(get("rms_norm_eps")),
+        num_kv_heads=int(values["num_key_value_heads"] or num_heads),
+        head_width=int(text_config.values["head_dim"] or int(values["hidden_size"]) // num_heads),
+        mlp_width=int(values["intermediate_size"]),
+        vocab_size=int(values["vocab_size"]),
+        rms_eps=float(values["rms_norm_eps"]),
         rope_theta=float(theta),
-        tied_head=bool(get("tie_word_embeddings")),
+        tied_head=bool(values["tie_word_embeddings"]),
     )
 
 

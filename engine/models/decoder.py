@@ -76,6 +76,8 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """Token embeddings, layers and the final norm (held, not applied)."""
 
+    inverse_frequencies: torch.Tensor
+
     def __init__(self, weights: Weights, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config

@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ...errors import ModelError
+from ...kernels.pool import PoolHead
 from .layers import frozen
 
 FILE = "heads.safetensors"
+EPS = 1e-5
 
 
 class Head(nn.Module):
@@ -29,8 +31,12 @@ class Head(nn.Module):
     def dim(self) -> int:
         return self.linear.shape[0]
 
+    def as_pool_head(self, normalize_input: bool) -> PoolHead:
+        """The form in which the pooling kernel takes it."""
+        return PoolHead(self.linear, self.norm_weight, self.norm_bias, EPS, normalize_input)
+
     def forward(self, x_BW: torch.Tensor) -> torch.Tensor:
-        return F.layer_norm(F.linear(x_BW, self.linear), (self.dim,), self.norm_weight, self.norm_bias, 1e-5)
+        return F.layer_norm(F.linear(x_BW, self.linear), (self.dim,), self.norm_weight, self.norm_bias, EPS)
 
 
 def load_heads(folders: list[Path], names: list[str], width: int, device: torch.device | str) -> dict[str, Head]:
