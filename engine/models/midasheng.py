@@ -22,7 +22,7 @@ from .weights import Weights
 # What the checkpoint's text config leaves out: the text model of Qwen2.5-Omni-7B.
 _TEXT_DEFAULTS: dict[str, Any] = dict(
     hidden_size=3584, intermediate_size=18944, num_hidden_layers=28, num_attention_heads=28, num_key_value_heads=4,
-    vocab_size=152064, rms_norm_eps=1e-6, rope_theta=1e6, tie_word_embeddings=False,
+    vocab_size=152064, rms_norm_eps=1e-6, tie_word_embeddings=False,
 )  # fmt: skip
 
 
@@ -41,9 +41,10 @@ class Projector(nn.Module):
 def build(folder: Path, config: dict[str, Any], weights: Weights) -> AudioLM:
     """Build the model of a MiDashengLM checkpoint."""
     where = str(folder / "config.json")
-    given = config.get("text_config", {})
-    defaults = {key: value for key, value in _TEXT_DEFAULTS.items() if key != "rope_theta" or "rope_parameters" not in given}
-    text = decoder_config({**defaults, **given}, where)
+    given = {**_TEXT_DEFAULTS, **config.get("text_config", {})}
+    if "rope_parameters" not in given:
+        given.setdefault("rope_theta", 1e6)
+    text = decoder_config(given, where)
     audio = DashengConfig.read(config.get("audio_encoder_config", {}), where)
     group = int(config.get("subsample_factor", 5))
     tower = DashengTower(weights, audio, group=group)
