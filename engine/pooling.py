@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..kernels.pool import Norm, pool
+from ..kernels.pool import Mode, Norm, pool
 from .models.heads import Head
 from .models.layers import RMSNorm
 from .models.packed import Segments

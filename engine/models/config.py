@@ -89,7 +89,7 @@ def decoder_config(text_config: dict[str, Any], where: str) -> DecoderConfig:
         num_layers=int(values["num_hidden_layers"]),
         num_heads=num_heads,
         num_kv_heads=int(values["num_key_value_heads"] or num_heads),
-        head_width=int(text_config.values["head_dim"] or int(values["hidden_size"]) // num_heads),
+        head_width=int(values.get("head_dim") or int(values["hidden_size"]) // num_heads),
         mlp_width=int(values["intermediate_size"]),
         vocab_size=int(values["vocab_size"]),
         rms_eps=float(values["rms_norm_eps"]),
