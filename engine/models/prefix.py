@@ -14,6 +14,7 @@ from itertools import accumulate
 
 import torch
 
+from ...kernels.merge_attention import merge_attention
 from .attention import packed_attention, varlen
 from .config import DecoderConfig
 from .decoder import Decoder
@@ -111,22 +112,21 @@ def _attention(
         groups = Segments.of([b - a for a, b in zip(group_starts, group_starts[1:])])
         prefix_rows = Segments.of([kv.shape[1] for kv in past])
         kv = past[0] if len(past) == 1 else torch.cat(past, 1)
-        before, lse_before = varlen(q_NHD, kv[0], kv[1], groups, prefix_rows, causal=False, scale=scale)
-        own, lse_own = varlen(q_NHD, k_NGD, v_NGD, asking, segments, causal=not last_only, scale=scale)
-        return merge(before, lse_before, own, lse_own)
+        before = varlen(q_NHD, kv[0], kv[1], groups, prefix_rows, causal=False, scale=scale)
+        own = varlen(q_NHD, k_NGD, v_NGD, asking, segments, causal=not last_only, scale=scale)
+        return merge_attention(*before, *own)[0]
     out_NHD = torch.empty_like(q_NHD)
-    lse_own = q_NHD.new_empty(q_NHD.shape[:2], dtype=torch.float32)
+    lse_HN = q_NHD.new_empty(q_NHD.shape[1], q_NHD.shape[0], dtype=torch.float32)
     first = 0
     for start, count, length in segments.runs():
-        rows = count if last_only else count * length
-        q = q_NHD[first : first + rows].unflatten(0, (count, -1))
+        rows = slice(first, first + (count if last_only else count * length))
         k, v = (x[start : start + count * length].unflatten(0, (count, length)) for x in (k_NGD, v_NGD))
-        run, lse = dense(q, k, v, causal=not last_only, scale=scale)
-        out_NHD[first : first + rows], lse_own[first : first + rows] = run.flatten(0, 1), lse.flatten(0, 1)
-        first += rows
+        run, lse = dense(q_NHD[rows].unflatten(0, (count, -1)), k, v, causal=not last_only, scale=scale)
+        out_NHD[rows], lse_HN[:, rows] = run.flatten(0, 1), lse.transpose(0, 1).flatten(1)
+        first = rows.stop
     for kv, a, b in zip(past, group_starts, group_starts[1:]):
-        before, lse_before = dense(q_NHD[None, a:b], kv[None, 0], kv[None, 1], causal=False, scale=scale)
-        out_NHD[a:b] = merge(before[0], lse_before[0], out_NHD[a:b], lse_own[a:b])
+        run, lse = dense(q_NHD[None, a:b], kv[None, 0], kv[None, 1], causal=False, scale=scale)
+        out_NHD[a:b] = merge_attention(run[0], lse[0], out_NHD[a:b], lse_HN[:, a:b])[0]
     return out_NHD
 
 
@@ -138,7 +138,7 @@ def dense(
     Args:
         q_CLHD, k_CPGD, v_CPGD: H is a multiple of G; with `causal` L = P and row i sees rows up to i.
 
-    Returns: [C, L, H, D] in the dtype of q, and [C, L, H] float32.
+    Returns: [C, L, H, D] in the dtype of q, and [C, H, L] float32.
     """
     length, per = q_CLHD.shape[1], q_CLHD.shape[2] // k_CPGD.shape[2]
     # The heads that share keys become more rows of one product: [C, G, per * L, D].
@@ -150,11 +150,5 @@ def dense(
         scores.unflatten(2, (per, length)).masked_fill_(future, float("-inf"))
     lse = scores.logsumexp(-1, keepdim=True)
     out = (scores - lse).exp_() @ v
-    back = lambda x: x.unflatten(2, (per, length)).permute(0, 3, 1, 2, 4).flatten(2, 3)
-    return back(out).to(q_CLHD.dtype), back(lse)[..., 0]
-
-
-def merge(a_NHD: torch.Tensor, lse_a_NH: torch.Tensor, b_NHD: torch.Tensor, lse_b_NH: torch.Tensor) -> torch.Tensor:
-    """Attention over two sets of keys from the attention over each and their log-sum-exps."""
-    share = torch.sigmoid(lse_a_NH - lse_b_NH)[..., None]
-    return (a_NHD.float() * share + b_NHD.float() * (1 - share)).to(b_NHD.dtype)
+    out = out.unflatten(2, (per, length)).permute(0, 3, 1, 2, 4).flatten(2, 3)
+    return out.to(q_CLHD.dtype), lse[..., 0].unflatten(2, (per, length)).flatten(1, 2)
