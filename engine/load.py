@@ -10,12 +10,18 @@ from .embedder import Embedder
 from .fingerprint import fingerprint_of
 from .hub import resolve
 from .models.config import read_json
+from .models.fp8 import quantize_linears
 from .models.heads import load_heads
 from .models.load import load_model, model_type
 from .recipes import Recipe, get_recipe, recipes
 from .text.tokenizer import Tokenizer
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float8": torch.bfloat16,  # of what stays outside the 8-bit layers
+}
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 
 
@@ -35,7 +41,8 @@ def load(
         recipe: name (`harken recipes` lists them), JSON file or Recipe; None: the one named in the folder's harken.json.
         adapter: peft LoRA folder, merged in float32 at load; None: the one named in harken.json, if any.
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
-        dtype: "float32", "bfloat16" or "float16"; None: float32 on a CPU, bfloat16 on CUDA.
+        dtype: "float32", "bfloat16", "float16", or "float8" (bfloat16 with 8-bit linear layers);
+            None: float32 on a CPU, bfloat16 on CUDA.
         batch_tokens: tokens of one batch; None: 2048 on a CPU, 32768 on CUDA.
 
     Raises:
@@ -53,8 +60,10 @@ def load(
     if kind not in chosen.backbones:
         raise ModelError(f"recipe {chosen.name!r} runs on {list(chosen.backbones)}; {folder} is a {kind}")
     where = _device(device)
-    weight_dtype = _dtype(dtype, where)
-    model = load_model(folder, adapter=adapter, dtype=weight_dtype, device=where)
+    dtype = _dtype(dtype, where)
+    model = load_model(folder, adapter=adapter, dtype=DTYPES[dtype], device=where)
+    if dtype == "float8":
+        quantize_linears(model)
     names = sorted({name for name in (chosen.audio_head, chosen.text_head) if name is not None})
     places = [Path(p) for p in (adapter, folder) if p is not None]
     return Embedder(
@@ -62,7 +71,7 @@ def load(
         chosen,
         Tokenizer(folder),
         load_heads(places, names, model.width, where) if names else {},
-        fingerprint_of(folder, adapter=adapter, recipe=chosen, front_end=model.tower.spec.name, dtype=weight_dtype),
+        fingerprint_of(folder, adapter=adapter, recipe=chosen, front_end=model.tower.spec.name, dtype=dtype),
         batch_tokens=BATCH_TOKENS[where.type] if batch_tokens is None else batch_tokens,
         folder=folder,
         adapter=None if adapter is None else Path(adapter),
@@ -94,9 +103,9 @@ def _device(device: str | None) -> torch.device:
     return where
 
 
-def _dtype(dtype: str | None, device: torch.device) -> torch.dtype:
+def _dtype(dtype: str | None, device: torch.device) -> str:
     if dtype is None:
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
+        return "float32" if device.type == "cpu" else "bfloat16"
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}")
-    return DTYPES[dtype]
+    return dtype
