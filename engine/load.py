@@ -3,9 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-import torch
-
-from ..errors import InputError, ModelError
+from ..errors import ModelError
 from .embedder import Embedder
 from .fingerprint import fingerprint_of
 from .hub import resolve
@@ -13,16 +11,9 @@ from .models.config import read_json
 from .models.fp8 import quantize_linears
 from .models.heads import load_heads
 from .models.load import load_model, model_type
+from .placement import BATCH_TOKENS, DTYPES, pick_device, pick_dtype
 from .recipes import Recipe, get_recipe, recipes
 from .text.tokenizer import Tokenizer
-
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float8": torch.bfloat16,  # of what stays outside the 8-bit layers
-}
-BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 
 
 def load(
@@ -59,8 +50,8 @@ def load(
     kind = model_type(folder)
     if kind not in chosen.backbones:
         raise ModelError(f"recipe {chosen.name!r} runs on {list(chosen.backbones)}; {folder} is a {kind}")
-    where = _device(device)
-    dtype = _dtype(dtype, where)
+    where = pick_device(device)
+    dtype = pick_dtype(dtype, where)
     model = load_model(folder, adapter=adapter, dtype=DTYPES[dtype], device=where)
     if dtype == "float8":
         quantize_linears(model)
@@ -87,25 +78,3 @@ def _built_in() -> Path:
 def _default_recipe(folder: Path) -> str:
     fitting = [name for name, recipe in recipes().items() if model_type(folder) in recipe.backbones]
     raise ModelError(f"{folder}: has no harken.json that names a recipe; give one with recipe=, fitting are {fitting}")
-
-
-def _device(device: str | None) -> torch.device:
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        where = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"device must be cpu, cuda or cuda:N, got {device!r}") from None
-    if where.type not in BATCH_TOKENS:
-        raise InputError(f"device must be cpu, cuda or cuda:N, got {device!r}")
-    if where.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {device!r} was asked for, but torch {torch.__version__} sees no CUDA device")
-    return where
-
-
-def _dtype(dtype: str | None, device: torch.device) -> str:
-    if dtype is None:
-        return "float32" if device.type == "cpu" else "bfloat16"
-    if dtype not in DTYPES:
-        raise InputError(f"dtype must be one of {list(DTYPES)}, got {dtype!r}")
-    return dtype
