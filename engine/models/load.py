@@ -16,8 +16,13 @@ from .weights import Weights
 
 # model_type of config.json -> the module that builds it.
 ARCHITECTURES = {
+    "clap": "dual",
     "midashenglm": "midasheng",
+    "nvomniembed": "qwen_omni",
+    "qwen2_5_omni": "qwen_omni",
+    "qwen2_5_omni_thinker": "qwen_omni",
     "qwen2_audio": "qwen2_audio",
+    "robust_atr": "dual",
 }
 
 

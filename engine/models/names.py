@@ -5,8 +5,15 @@ different names. Canonical names start with one of
 
     audio_tower.   projector.   decoder.   lm_head.
 
+and of models of two encoders
+
+    audio_tower.   audio_projection.   text_tower.   text_projection.
+
 Source: spec/models.md section 5 (key layouts).
 """
+
+# Constants that some versions of transformers store with the weights.
+_CONSTANTS = ("relative_position_index", "position_ids", "token_type_ids", "num_batches_tracked")
 
 # First match wins; None: the part is not used for sound and text.
 _PREFIXES: tuple[tuple[str, str | None], ...] = (
@@ -17,11 +24,18 @@ _PREFIXES: tuple[tuple[str, str | None], ...] = (
     ("model.multi_modal_projector.linear.", "projector."),
     ("multi_modal_projector.linear.", "projector."),
     ("audio_encoder.front_end.", None),
-    ("audio_encoder.init_bn.num_batches_tracked", None),
     ("audio_encoder.", "audio_tower."),
     ("audio_projector.net.", "projector."),
     ("decoder.lm_head.", "lm_head."),
     ("decoder.model.", "decoder."),
+    ("audio_model.audio_encoder.", "audio_tower."),
+    ("text_model.", "text_tower."),
+    ("roberta.", "text_tower."),
+    ("embeddings.", "text_tower.embeddings."),
+    ("encoder.layer.", "text_tower.encoder.layer."),
+    ("pooler.", "text_tower.pooler."),
+    ("logit_scale_a", None),
+    ("logit_scale_t", None),
     ("model.visual.", None),
     ("visual.", None),
     ("talker.", None),
@@ -43,6 +57,8 @@ _PREFIXES: tuple[tuple[str, str | None], ...] = (
 def canonical(name: str) -> str | None:
     """The canonical name of a checkpoint's tensor; None if harken never uses it; a name nobody knows is returned as it is."""
     name = name.removeprefix("thinker.")
+    if name.endswith(_CONSTANTS):
+        return None
     for prefix, replacement in _PREFIXES:
         if name.startswith(prefix):
             return None if replacement is None else replacement + name[len(prefix) :]
