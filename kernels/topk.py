@@ -76,19 +76,23 @@ def topk(
         if corpus_ND.shape[0]:
             raise_bad_row(int(bad_row), corpus_ND.shape[0])
         return hits
-    return topk_reference(queries_QD, corpus_ND, k, scales_N=scales_N, keep=keep, exclude_Q=exclude_Q)
+    return topk_reference(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
 
 
 def topk_reference(
     queries_QD: torch.Tensor,
     corpus_ND: torch.Tensor,
     k: int,
-    *,
     scales_N: torch.Tensor | None = None,
     keep: torch.Tensor | None = None,
     exclude_Q: torch.Tensor | None = None,
+    *,
+    first_id: int = 0,
 ) -> TopK:
-    """Blocks of growing size; each keeps what beats the k-th best so far, so that later blocks give few candidates."""
+    """Blocks of growing size; each keeps what beats the k-th best so far, so that later blocks give few candidates.
+
+    Ids in the answer and in errors count from first_id; those of exclude_Q are rows of corpus_ND.
+    """
     (Q, D), N = queries_QD.shape, corpus_ND.shape[0]
     best = empty_topk(Q, k, queries_QD.device)
     if not Q or not N:
@@ -106,13 +110,14 @@ def topk_reference(
         if not torch.isfinite(scores_BQ[:, 0].sum()):
             bad_B = ~torch.isfinite(scores_BQ[:, 0])
             bad_B = bad_B if keep_B is None else bad_B & keep_B
-            raise_bad_row(start + int(bad_B.int().argmax()) if bad_B.any() else N, N)
+            if bad_B.any():
+                raise_bad_row(first_id + start + int(bad_B.int().argmax()), first_id + N)
         if keep_B is not None:
             scores_BQ.masked_fill_(~keep_B[:, None], NEG_INF)
         if exclude_Q is not None:
             here = ((exclude_Q >= start) & (exclude_Q < stop)).nonzero()[:, 0]
             scores_BQ[exclude_Q[here] - start, here] = NEG_INF
-        best = _fold(best, scores_BQ, start)
+        best = _fold(best, scores_BQ, first_id + start)
     return best
 
 
