@@ -17,7 +17,7 @@ from .backend import pick
 from .checks import FLOATS, INTEGERS, check_tensor
 from .rmsnorm import rmsnorm_reference
 
-# N rows, B sequences, W width, O width of the head.
+# N rows, B sequences, W width, V width of the vector.
 
 Mode = Literal["mean", "span", "position", "last"]
 MIN_NORM = 1e-12
@@ -33,9 +33,9 @@ class Norm(NamedTuple):
 class PoolHead(NamedTuple):
     """A projection without bias and a layer norm, in float32."""
 
-    weight_OW: torch.Tensor
-    norm_weight_O: torch.Tensor
-    norm_bias_O: torch.Tensor
+    weight_VW: torch.Tensor
+    norm_weight_V: torch.Tensor
+    norm_bias_V: torch.Tensor
     eps: float = 1e-5
     # Divide the pooled state by its length before the projection.
     normalize_input: bool = False
@@ -65,7 +65,7 @@ def pool(
         normalize: scale the result to unit length.
         backend: "triton", "reference", or None to let `kernels.backend.pick` choose.
 
-    Returns: [B, W], or [B, O] with a head; float32, sums in float32.
+    Returns: [B, W], or [B, V] with a head; float32, sums in float32.
 
     Raises:
         InputError: an argument of the wrong kind; on the CPU also cu_seqlens or spans that name no rows of their sequence.
@@ -104,11 +104,11 @@ def pool_reference(
         for b, (start, stop) in enumerate(ranges):
             pooled_BW[b] = normed(hidden_NW[start:stop]).mean(0)
     if head is not None:
-        weight_OW, norm_weight_O, norm_bias_O = (t.to(wide) for t in head[:3])
+        weight_VW, norm_weight_V, norm_bias_V = (t.to(wide) for t in head[:3])
         if head.normalize_input:
             pooled_BW = functional.normalize(pooled_BW, dim=-1, eps=MIN_NORM)
         pooled_BW = functional.layer_norm(
-            pooled_BW @ weight_OW.T, norm_weight_O.shape, norm_weight_O, norm_bias_O, head.eps
+            pooled_BW @ weight_VW.T, norm_weight_V.shape, norm_weight_V, norm_bias_V, head.eps
         )
     return functional.normalize(pooled_BW, dim=-1, eps=MIN_NORM) if normalize else pooled_BW
 
@@ -148,9 +148,9 @@ def _check(
     if norm is not None:
         check_tensor("pool", "norm.weight_W", norm.weight_W, (W,), (hidden_NW.dtype,), device)
     if head is not None:
-        check_tensor("pool", "head.weight_OW", head.weight_OW, ("O", W), (torch.float32,), device)
-        for name, t in (("head.norm_weight_O", head.norm_weight_O), ("head.norm_bias_O", head.norm_bias_O)):
-            check_tensor("pool", name, t, (head.weight_OW.shape[0],), (torch.float32,), device)
+        check_tensor("pool", "head.weight_VW", head.weight_VW, ("V", W), (torch.float32,), device)
+        for name, t in (("head.norm_weight_V", head.norm_weight_V), ("head.norm_bias_V", head.norm_bias_V)):
+            check_tensor("pool", name, t, (head.weight_VW.shape[0],), (torch.float32,), device)
     if device.type == "cpu":
         if int(cu_seqlens[0]) != 0 or int(cu_seqlens[-1]) != len(hidden_NW) or bool((cu_seqlens.diff() < 1).any()):
             raise InputError(
