@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .engine.index import Index as Index
     from .engine.load import load as load
     from .engine.recipes import Recipe as Recipe
+    from .engine.rerank.load import load_reranker as load_reranker
+    from .engine.rerank.reranker import Reranker as Reranker
 
 __version__ = "0.1.0"
 
@@ -28,6 +30,8 @@ _HOME = {
     "Hits": ".engine.index",
     "Index": ".engine.index",
     "Recipe": ".engine.recipes",
+    "Reranker": ".engine.rerank.reranker",
+    "load_reranker": ".engine.rerank.load",
 }
 __all__ = ["errors", *_HOME]
 

@@ -11,13 +11,14 @@ Letters: N rows, B continuations, W width, H heads, G key-value heads, D head wi
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import cast
 
 import torch
 
 from ...kernels.merge_attention import merge_attention
 from .attention import packed_attention, varlen
 from .config import DecoderConfig
-from .decoder import Decoder
+from .decoder import Decoder, DecoderLayer
 from .packed import Segments
 
 
@@ -51,7 +52,7 @@ def prefill(decoder: Decoder, x_NW: torch.Tensor, segments: Segments) -> list[Pr
     c = decoder.config
     kv = x_NW.new_empty(c.num_layers, 2, segments.num_rows, c.num_kv_heads, c.head_width)
     rotary = decoder.rotary(segments.positions(x_NW.device), x_NW.dtype)
-    for i, layer in enumerate(decoder.layers):
+    for i, layer in enumerate(cast(Sequence[DecoderLayer], decoder.layers)):
         q, k, v = layer.project(x_NW, rotary)
         kv[i, 0], kv[i, 1] = k, v
         if i + 1 < c.num_layers:
@@ -85,7 +86,7 @@ def extend(
     positions = segments.positions(x_NW.device) + offsets.to(x_NW.device)
     rotary = decoder.rotary(positions, x_NW.dtype)
     last_rows = torch.tensor([start - 1 for start in segments.starts[1:]], device=x_NW.device)
-    for i, layer in enumerate(decoder.layers):
+    for i, layer in enumerate(cast(Sequence[DecoderLayer], decoder.layers)):
         only = last_rows if i + 1 == len(decoder.layers) else None
         q, k, v = layer.project(x_NW, rotary, only)
         past = [prefix.kv[i] for prefix in prefixes]

@@ -1,0 +1,71 @@
+"""`harken.load_reranker`: a causal checkpoint, a rerank recipe and an adapter become a Reranker."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import ModelError
+from ..hub import resolve
+from ..models.load import load_model, model_type
+from ..placement import BATCH_TOKENS, DTYPES, pick_device, pick_dtype
+from ..recipes.rerank import RerankRecipe, get_rerank_recipe
+from ..text.tokenizer import Tokenizer
+from .reranker import Reranker
+from .scorer import load_yes_no
+
+CACHE_BYTES = 1 << 30
+
+
+def load_reranker(
+    path: str | Path,
+    *,
+    adapter: str | Path | None = None,
+    recipe: str | RerankRecipe = "aurola-rerank",
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int | None = None,
+    cache_bytes: int = CACHE_BYTES,
+    kept_kv_bytes: int = 0,
+    max_pending_tokens: int = 1 << 20,
+    stored: Mapping[str, np.ndarray] | None = None,
+) -> Reranker:
+    """Load a reranker.
+
+    Args:
+        path: checkpoint folder in Hugging Face layout, or a hub repository.
+        adapter: peft LoRA folder, merged in float32 at load.
+        recipe: name or RerankRecipe.
+        device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
+        dtype: "float32", "bfloat16" or "float16"; None: float32 on a CPU, bfloat16 on CUDA.
+        batch_tokens: tokens of one step; None: 2048 on a CPU, 32768 on CUDA.
+        cache_bytes: bound of the audio tokens kept for later pairs; 0: none are.
+        kept_kv_bytes: bound of the prefixes' keys and values kept for later pairs, see `Reranker.kv_bytes`.
+        max_pending_tokens: prompt tokens that may wait before `submit` does.
+        stored: audio tokens [n, W] by path or name, made by `Reranker.audio_tokens` of the same checkpoint.
+
+    Raises:
+        ModelError: files that do not make up a model, an adapter or a recipe, or that do not fit each other.
+        InputError: an unknown device or dtype, or a bound that leaves no room.
+    """
+    folder, chosen = resolve(path), get_rerank_recipe(recipe)
+    kind = model_type(folder)
+    if kind not in chosen.backbones:
+        raise ModelError(f"rerank recipe {chosen.name!r} runs on {list(chosen.backbones)}; {folder} is a {kind}")
+    where = pick_device(device)
+    tokenizer = Tokenizer(folder)
+    yes, no = (tokenizer.encode(word).ids[0] for word in (chosen.yes, chosen.no))
+    if yes == no:
+        raise ModelError(f"{folder}: {chosen.yes!r} and {chosen.no!r} begin with the same token, wanted two")
+    model = load_model(folder, adapter=adapter, dtype=DTYPES[pick_dtype(dtype, where)], device=where)
+    return Reranker(
+        model,
+        chosen,
+        tokenizer,
+        load_yes_no(folder, model, (yes, no)),
+        batch_tokens=BATCH_TOKENS[where.type] if batch_tokens is None else batch_tokens,
+        cache_bytes=cache_bytes,
+        kept_kv_bytes=kept_kv_bytes,
+        max_pending_tokens=max_pending_tokens,
+        stored=stored,
+    )

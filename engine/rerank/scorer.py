@@ -1,0 +1,161 @@
+"""The model's side of re-ranking: sounds to audio tokens, prefixes to keys and values, continuations to P(Yes).
+
+    p = softmax([h . w_yes, h . w_no])[0],   h = norm(last hidden state)
+
+Two rows of the output layer are read from the checkpoint; the product with the vocabulary is never made.
+
+Source: AuroLA equation 10; spec/recipes.md C.6.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from ...errors import ModelError
+from ...kernels.yes_no import yes_no
+from ..batching import plan_batches
+from ..models.mllm import AudioLM
+from ..models.names import canonical
+from ..models.prefix import PrefixKV, extend, prefill
+from ..models.weights import checkpoint_files
+from ..text.template import Prompt
+from .cache import ByteLRU
+from .prompts import SplitPrompt
+from .sounds import Sound, Sounds
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One pair as the model sees it."""
+
+    prompt: SplitPrompt
+    sound: Sound
+
+
+@dataclass(slots=True)
+class Work:
+    """What has been computed so far."""
+
+    num_pairs: int = 0
+    num_decoder_tokens: int = 0
+    num_prefixes: int = 0
+    num_sounds: int = 0
+    num_audio_tokens: int = 0
+
+
+class Scorer:
+    """Scores pairs that are grouped by prefix. For one thread at a time.
+
+    Args:
+        model: the packed graph, causal.
+        yes_no_2W: the output layer's rows of the two answers.
+        sounds: keeps audio tokens.
+        batch_tokens: audio tokens a run of the tower.
+        kept_kv_bytes: prefixes' keys and values kept after their last pair, for later ones.
+    """
+
+    def __init__(
+        self, model: AudioLM, yes_no_2W: torch.Tensor, sounds: Sounds, batch_tokens: int, kept_kv_bytes: int
+    ) -> None:
+        self._model, self._yes_no_2W, self._sounds, self._batch_tokens = model, yes_no_2W, sounds, batch_tokens
+        self.kept: ByteLRU[PrefixKV] = ByteLRU(kept_kv_bytes)
+        self._held: dict[Hashable, PrefixKV] = {}
+        self.work = Work()
+
+    @property
+    def num_held(self) -> int:
+        """Prefixes whose keys and values are held for pairs that wait."""
+        return len(self._held)
+
+    def hold_only(self, prefixes: Iterable[Hashable]) -> None:
+        """Free the keys and values of all other prefixes."""
+        wanted = set(prefixes)
+        self._held = {key: kv for key, kv in self._held.items() if key in wanted}
+
+    @torch.inference_mode()
+    def score(self, groups: Sequence[tuple[Hashable, Sequence[Pair]]]) -> list[list[float]]:
+        """P(Yes) of every pair, as the groups are given; each group is a prefix's key and its pairs."""
+        self._hear([pair.sound for _, pairs in groups for pair in pairs])
+        kvs = self._prefixes(groups)
+        # Equal lengths side by side make dense runs for attention.
+        order = [sorted(range(len(pairs)), key=lambda i: len(pairs[i].prompt.suffix)) for _, pairs in groups]
+        ordered = [pairs[i] for (_, pairs), places in zip(groups, order) for i in places]
+        x_NW, segments = self._model.embed(
+            [pair.prompt.suffix for pair in ordered], self._rows([(p.prompt.suffix, p.sound) for p in ordered])
+        )
+        self.work.num_pairs += len(ordered)
+        self.work.num_decoder_tokens += segments.num_rows
+        decoder = self._model.decoder
+        last_BW = extend(decoder, x_NW, segments, kvs, [len(pairs) for _, pairs in groups])
+        found = iter(yes_no(decoder.norm(last_BW), self._yes_no_2W).tolist())
+        scores = [[0.0] * len(pairs) for _, pairs in groups]
+        for group, places in zip(scores, order):
+            for i in places:
+                group[i] = next(found)
+        return scores
+
+    def _hear(self, sounds: Iterable[Sound]) -> None:
+        """Run the tower on the sounds that have no audio tokens yet."""
+        new: dict[Hashable, list[Sound]] = {}
+        for sound in dict.fromkeys(sounds):
+            if sound.rows is None:
+                new.setdefault(sound.key, []).append(sound)
+        firsts = [same[0] for same in new.values()]
+        for batch in plan_batches([sound.num_tokens for sound in firsts], self._batch_tokens):
+            clips = [firsts[i].samples for i in batch]
+            rows, counts = self._model.audio_rows(self._model.features([clip for clip in clips if clip is not None]))
+            for i, own in zip(batch, rows.split(list(counts))):
+                for sound in new[firsts[i].key]:
+                    self._sounds.heard(sound, own.clone())
+            self.work.num_sounds += len(batch)
+            self.work.num_audio_tokens += len(rows)
+
+    def _prefixes(self, groups: Sequence[tuple[Hashable, Sequence[Pair]]]) -> list[PrefixKV]:
+        """Keys and values of each group's prefix, computed where they are neither held nor kept."""
+        at_hand = {key: self._held.get(key) or self.kept.get(key) for key, _ in groups}
+        new = {key: pairs[0] for key, pairs in groups if at_hand[key] is None}
+        if new:
+            prompts = [pair.prompt.prefix for pair in new.values()]
+            x_NW, segments = self._model.embed(prompts, self._rows([(p.prompt.prefix, p.sound) for p in new.values()]))
+            for key, kv in zip(new, prefill(self._model.decoder, x_NW, segments)):
+                at_hand[key] = kv
+                self.kept.put(key, kv, kv.num_bytes)
+            self.work.num_prefixes += len(new)
+            self.work.num_decoder_tokens += segments.num_rows
+        self._held.update((key, kv) for key, kv in at_hand.items() if kv is not None)
+        return [self._held[key] for key, _ in groups]
+
+    @staticmethod
+    def _rows(parts: Sequence[tuple[Prompt, Sound]]) -> torch.Tensor | None:
+        """The audio tokens that the prompts' spans take, end to end."""
+        rows = [sound.rows for prompt, sound in parts if prompt.audio_span is not None and sound.rows is not None]
+        return torch.cat(rows) if rows else None
+
+
+def load_yes_no(folder: Path, model: AudioLM, token_ids: tuple[int, int]) -> torch.Tensor:
+    """The output layer's rows of two tokens, [2, W] in the model's dtype; of the embedding where the two are tied.
+
+    Raises:
+        ModelError: the checkpoint has no output layer, or one of another width.
+    """
+    if model.decoder.config.tied_head:
+        return model.decoder.embed_tokens[list(token_ids)].clone()
+    for file in checkpoint_files(folder):
+        with safe_open(file, framework="pt") as tensors:
+            for key in tensors.keys():
+                if canonical(key) == "lm_head.weight":
+                    whole = tensors.get_slice(key)
+                    num_rows, width = whole.get_shape()
+                    if width != model.width or max(token_ids) >= num_rows:
+                        raise ModelError(
+                            f"{folder}: {key} has shape ({num_rows}, {width}), wanted at least {max(token_ids) + 1} "
+                            f"rows of {model.width}"
+                        )
+                    rows = torch.cat([whole[i : i + 1] for i in token_ids])
+                    return rows.to(model.device, model.dtype)
+    raise ModelError(
+        f"{folder}: has no lm_head.weight, so it cannot answer; wanted a causal language model's checkpoint"
+    )
