@@ -109,6 +109,75 @@ def qwen2_audio(folder: Path, *, text: str = "qwen2", num_mels: int = 128, tied:
     return folder
 
 
+def omni(folder: Path, layout: str = "full", *, shards: int = 1, rope: str = "rope_theta", chunk_s: int = 30) -> Path:
+    """A Qwen2.5-Omni checkpoint with its vision tower, and talker and vocoder where the hub's has them.
+
+    Args:
+        layout: "full" (`thinker.*`), "thinker" (keys of the thinker alone), "nv" (the same as omni-embed-nemotron).
+        shards: files that the tensors are spread over.
+        rope: the form of the rotary base: "rope_theta" (transformers 4) or "rope_parameters" (5).
+        chunk_s: length of the features' transform; the hub's is 300, which is slow to check against.
+    """
+    from transformers import (
+        Qwen2_5OmniThinkerConfig,
+        Qwen2_5OmniThinkerForConditionalGeneration,
+        WhisperFeatureExtractor,
+    )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = write_tokenizer(folder)
+    WhisperFeatureExtractor(feature_size=128, chunk_length=chunk_s, return_attention_mask=True).save_pretrained(folder)
+    config = Qwen2_5OmniThinkerConfig(
+        audio_config=dict(
+            num_mel_bins=128, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=96, d_model=64,
+            max_source_positions=1500, n_window=100, output_dim=48,
+        ),
+        vision_config=dict(
+            depth=1, hidden_size=32, intermediate_size=48, num_heads=2, out_hidden_size=48, fullatt_block_indexes=[0]
+        ),
+        text_config=dict(
+            vocab_size=VOCAB, hidden_size=48, intermediate_size=128, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2, tie_word_embeddings=False,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 2, 2]},
+        ),
+        audio_token_index=ids["<|AUDIO|>"], image_token_index=VOCAB - 1, video_token_index=VOCAB - 2,
+        audio_start_token_id=ids["<|audio_bos|>"], audio_end_token_id=ids["<|audio_eos|>"],
+        vision_start_token_id=VOCAB - 3, vision_end_token_id=VOCAB - 4,
+    )  # fmt: skip
+    model = Qwen2_5OmniThinkerForConditionalGeneration(config).eval()
+    randomize(model)
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        name = name.replace("model.language_model.", "model.")
+        name = name.replace("model.audio_tower.", "audio_tower.").replace("model.visual.", "visual.")
+        tensors["thinker." * (layout == "full") + name] = tensor.contiguous().clone()
+    values = config.to_dict()
+    if rope == "rope_theta":
+        base = values["text_config"].pop("rope_parameters")
+        scaling = {"type": "default", "rope_type": "default", "mrope_section": base["mrope_section"]}
+        values["text_config"] |= {"rope_theta": base["rope_theta"], "rope_scaling": scaling}
+    if layout == "full":
+        tensors["talker.model.norm.weight"] = torch.zeros(8)
+        tensors["token2wav.code2wav_dit_model.proj_out.bias"] = torch.zeros(8)
+        values = {"model_type": "qwen2_5_omni", "thinker_config": values}
+    elif layout == "nv":
+        values["model_type"] = "nvomniembed"
+    write_json(folder / "config.json", values)
+    write_shards(folder, tensors, shards)
+    return folder
+
+
+def write_shards(folder: Path, tensors: dict[str, torch.Tensor], shards: int) -> None:
+    """model.safetensors, or that many files with their index."""
+    if shards == 1:
+        return save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    files = {name: f"model-{1 + i % shards:05}-of-{shards:05}.safetensors" for i, name in enumerate(sorted(tensors))}
+    for file in set(files.values()):
+        part = {name: tensor for name, tensor in tensors.items() if files[name] == file}
+        save_file(part, folder / file, metadata={"format": "pt"})
+    write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": files})
+
+
 def wave(num_samples: int, seed: int = 0) -> np.ndarray:
     """A decaying tone over noise, float32 at 16 kHz."""
     rng = np.random.default_rng([seed, num_samples])

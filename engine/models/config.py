@@ -45,6 +45,10 @@ _TEXT_DEFAULTS: dict[str, dict[str, Any]] = {
         hidden_size=4096, intermediate_size=22016, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=32,
         vocab_size=151936, rms_norm_eps=1e-6, rope_theta=10000.0, tie_word_embeddings=False,
     ),
+    "qwen2_5_omni_text": dict(
+        hidden_size=3584, intermediate_size=18944, num_hidden_layers=28, num_attention_heads=28, num_key_value_heads=4,
+        vocab_size=152064, rms_norm_eps=1e-6, rope_theta=1e6, tie_word_embeddings=False,
+    ),
     "llama": dict(
         hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=None,
         vocab_size=32000, rms_norm_eps=1e-6, rope_theta=10000.0, tie_word_embeddings=False,
@@ -72,9 +76,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def decoder_config(text_config: dict[str, Any], where: str) -> DecoderConfig:
-    """Read a text config of type qwen2 or llama (and the Qwen2.5-Omni text model, which is a qwen2)."""
+    """Read a text config of type qwen2, llama or qwen2_5_omni_text (a qwen2 of other sizes)."""
     kind = text_config.get("model_type", "qwen2")
-    defaults = _TEXT_DEFAULTS["llama" if kind == "llama" else "qwen2"]
+    defaults = _TEXT_DEFAULTS.get(kind, _TEXT_DEFAULTS["qwen2"])
     values: dict[str, Any] = {**defaults, **text_config}
     if text_config.get("hidden_act", "silu") != "silu":
         raise ModelError(f"{where}: hidden_act is {text_config['hidden_act']!r}, only silu decoders are known")
