@@ -31,3 +31,7 @@ class FileFormatError(HarkenError, ValueError):
 
 class BackendError(HarkenError, RuntimeError):
     """A backend that was asked for by name cannot run here."""
+
+
+class OutputError(HarkenError, OSError):
+    """A result that cannot be written: the disk is full, or the place is read-only."""
