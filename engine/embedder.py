@@ -12,6 +12,7 @@ import torch
 
 from ..errors import AudioError, InputError
 from .audio import Waveform, load_audio, split_windows
+from .audio.segment import drop_silences
 from .batching import plan_batches
 from .encoded import Encoded, Failure
 from .fingerprint import Fingerprint
@@ -181,6 +182,8 @@ class Embedder:
 
     def _windows(self, clip: Waveform) -> list[np.ndarray]:
         """The clip cut to the recipe's longest length; a last piece too short to hear anything in is left out."""
+        if self.recipe.silence_db is not None and clip.duration_s > self.recipe.max_audio_s:
+            clip = drop_silences(clip, silence_db=self.recipe.silence_db, silence_s=self.recipe.silence_s)
         windows = [window.samples for window in split_windows(clip, self.recipe.max_audio_s)]
         return windows if self.model.tower.num_tokens(len(windows[-1])) else windows[:-1]
 

@@ -4,10 +4,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import ModelError
+from .dual_embedder import DualEmbedder
 from .embedder import Embedder
 from .fingerprint import fingerprint_of
 from .hub import resolve
 from .models.config import read_json
+from .models.dual import DualEncoder
 from .models.fp8 import quantize_linears
 from .models.heads import load_heads
 from .models.load import load_model, model_type
@@ -29,7 +31,8 @@ def load(
 
     Args:
         path: checkpoint folder in Hugging Face layout, or a hub repository; None: the built-in small model.
-        recipe: name (`harken recipes` lists them), JSON file or Recipe; None: the one named in the folder's harken.json.
+        recipe: name (`harken recipes` lists them), JSON file or Recipe; None: the one named in the folder's harken.json,
+            a file of {"recipe": name, "adapter": folder, "overrides": {field: value}} whose overrides hold for that recipe.
         adapter: peft LoRA folder, merged in float32 at load; None: the one named in harken.json, if any.
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
         dtype: "float32", "bfloat16", "float16", or "float8" (bfloat16 with 8-bit linear layers);
@@ -47,17 +50,22 @@ def load(
     if adapter is None and kept.get("adapter"):
         adapter = folder / kept["adapter"]
     chosen = get_recipe(recipe if recipe is not None else kept.get("recipe") or _default_recipe(folder))
+    if kept.get("overrides") and kept.get("recipe") in (None, chosen.name):
+        chosen = Recipe.from_dict({**chosen.to_dict(), **kept["overrides"]}, str(folder / "harken.json"))
     kind = model_type(folder)
     if kind not in chosen.backbones:
         raise ModelError(f"recipe {chosen.name!r} runs on {list(chosen.backbones)}; {folder} is a {kind}")
     where = pick_device(device)
     dtype = pick_dtype(dtype, where)
     model = load_model(folder, adapter=adapter, dtype=DTYPES[dtype], device=where)
+    if chosen.long_audio == "chunk-attention" and getattr(model, "chunk_query", None) is None:
+        raise ModelError(f"recipe {chosen.name!r} attends to chunks; {folder} is a {kind} without a query for them")
     if dtype == "float8":
         quantize_linears(model)
     names = sorted({name for name in (chosen.audio_head, chosen.text_head) if name is not None})
     places = [Path(p) for p in (adapter, folder) if p is not None]
-    return Embedder(
+    made = DualEmbedder if isinstance(model, DualEncoder) else Embedder
+    return made(
         model,
         chosen,
         Tokenizer(folder),

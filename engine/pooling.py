@@ -6,6 +6,7 @@ Source: spec/recipes.md B.3 (mean over all tokens, head, L2) and C.3 (one positi
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 
 from ..kernels.pool import Mode, Norm, pool
 from .models.heads import Head
@@ -46,12 +47,17 @@ def pool_vectors(
         cu_seqlens = torch.arange(len(prompts) + 1, dtype=torch.int32, device=device)
     else:
         cu_seqlens = segments.cu_seqlens(device)
-    return pool(
+    fused = None if head is None else head.as_pool_head(recipe.normalize_before_head)
+    plain = head if fused is None else None
+    pooled = pool(
         hidden_NW,
         cu_seqlens,
         mode=_MODES[recipe.pooling],
         spans=spans,
         norm=Norm(norm.weight, norm.eps),
-        head=None if head is None else head.as_pool_head(recipe.normalize_before_head),
-        normalize=recipe.normalize,
+        head=fused,
+        normalize=recipe.normalize if plain is None else recipe.normalize_before_head,
     )
+    if plain is None:
+        return pooled
+    return F.normalize(plain(pooled), dim=-1) if recipe.normalize else plain(pooled)

@@ -15,7 +15,7 @@ from ...errors import ModelError
 
 Pooling = Literal["mean", "mean-content", "last"]
 Attention = Literal["causal", "bidirectional"]
-LongAudio = Literal["error", "truncate", "window-mean"]
+LongAudio = Literal["error", "truncate", "window-mean", "chunk-attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,14 @@ class Recipe:
     text_head: str | None = None
     # Scale the vector to unit length.
     normalize: bool = True
-    # Longest clip in seconds, and what happens past it.
+    # Longest clip in seconds, and what happens past it: refused, cut, or cut into pieces of this length whose vectors are
+    # averaged or attended to by the checkpoint's chunk query.
     max_audio_s: float = 30.0
     long_audio: LongAudio = "truncate"
+    # From clips that are cut into pieces: stretches longer than silence_s that stay silence_db below the loudest 20 ms are
+    # dropped first. None: nothing is.
+    silence_db: float | None = None
+    silence_s: float = 1.0
     # Shorter clips are zero-padded to this many seconds (0: never).
     min_audio_s: float = 0.0
     # Longest text in tokens before the template is added; longer ones are cut. None: no limit.
