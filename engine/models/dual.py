@@ -22,6 +22,7 @@ from torch import nn
 
 from ...errors import InputError, ModelError
 from ...kernels.attention_pool import attention_pool
+from ...kernels.pool import pool
 from ..text.template import Prompt
 from .attention import packed_attention
 from .config import read_json
@@ -173,7 +174,7 @@ def summarise(x_NW: torch.Tensor, segments: Segments, how: Summary) -> torch.Ten
     """[B, W] mean, or first row, of each sequence."""
     if how == "first":
         return x_NW[torch.tensor(segments.starts[:-1], device=x_NW.device)]
-    return torch.stack([rows.mean(0) for rows in x_NW.split(segments.lengths)])
+    return pool(x_NW, segments.cu_seqlens(x_NW.device), mode="mean").to(x_NW.dtype)
 
 
 def build(folder: Path, config: dict[str, Any], weights: Weights) -> DualEncoder:
