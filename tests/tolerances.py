@@ -16,6 +16,10 @@ RESAMPLED_CUT_ATOL = 1e-6
 LSE_MERGE = 5e-4
 # Largest difference of P(Yes) to transformers' or to the pair scored alone, in float32.
 P_YES_FP32 = 1e-5
+# The same of log P(Yes)/P(No), which does not shrink where P is near 0 or 1: a state's error times the two rows' distance.
+LOG_ODDS_FP32 = 1e-3
 # Smallest cosine of a pooled state with 8-bit linear layers to the float32 one, on tiny random models, where errors add
 # up more than in trained ones.
 COSINE_FP8 = 0.98
+# Largest difference to a similarity that ALM2Vec's authors printed with four decimals, from sounds resampled otherwise.
+ALM2VEC_PUBLISHED = 2e-3

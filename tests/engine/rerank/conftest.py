@@ -6,6 +6,7 @@ import pytest
 import soundfile
 
 from ... import tiny
+from ..hf import Qwen2AudioOracle
 from .naive import NaiveReranker
 
 TEXTS = [
@@ -33,4 +34,4 @@ def clips(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def naive(checkpoint) -> NaiveReranker:
-    return NaiveReranker(checkpoint)
+    return NaiveReranker(Qwen2AudioOracle(checkpoint))

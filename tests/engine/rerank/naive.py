@@ -4,12 +4,10 @@ The prompts are written out here a second time, from the published strings.
 """
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import soundfile
 import torch
-
-from ..hf import Qwen2AudioOracle
 
 INSTRUCTION = (
     "I will provide you with a query and a candidate. Please evaluate whether the candidate matches the query. "
@@ -25,23 +23,25 @@ CONTENT = {
 }
 
 
-class NaiveReranker(Qwen2AudioOracle):
-    """Scores pairs one by one; remembers what it has scored."""
+class NaiveReranker:
+    """Scores pairs one by one by an oracle of tests/engine/hf.py; remembers what it has scored."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._scores: dict[tuple, float] = {}
-        self.yes, self.no = (self.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Yes", "No"))
+    def __init__(self, oracle: Any) -> None:
+        self.oracle = oracle
+        self._scores: dict[tuple[str, ...], float] = {}
+        ids = (oracle.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Yes", "No"))
+        self.yes, self.no = ids
 
-    def prompt(self, kind: str, text: str, instruction: str = INSTRUCTION) -> str:
-        return SYSTEM + instruction + CONTENT[kind].replace("[text]", text) + ANSWER
-
-    def score(self, kind: str, text: str, clip: Path | np.ndarray, instruction: str = INSTRUCTION) -> float:
+    def score(self, kind: str, text: str, clip: Path, instruction: str = INSTRUCTION) -> float:
         key = kind, text, str(clip), instruction
         if key not in self._scores:
-            samples = soundfile.read(clip, dtype="float32")[0] if isinstance(clip, Path) else clip
-            hidden = self.hidden(self.prompt(kind, text, instruction), [samples])
+            hidden = self.oracle.hidden(prompt(kind, text, instruction), [soundfile.read(clip, dtype="float32")[0]])
             with torch.no_grad():
-                logits = self.model.lm_head(hidden)[-1]
+                logits = self.oracle.model.lm_head(hidden)[-1]
             self._scores[key] = float(torch.softmax(logits[[self.yes, self.no]], 0)[0])
         return self._scores[key]
+
+
+def prompt(kind: str, text: str, instruction: str = INSTRUCTION) -> str:
+    """The whole prompt, {audio} where the sound stands."""
+    return SYSTEM + instruction + CONTENT[kind].replace("[text]", text) + ANSWER

@@ -21,8 +21,7 @@ def tokenizer(tmp_path_factory):
 
 
 def rendered(kind, text, count, instruction=naive.INSTRUCTION):
-    content = naive.CONTENT[kind].replace("[text]", text).replace("{audio}", "<|AUDIO|>" * count)
-    return naive.SYSTEM + instruction + content + naive.ANSWER
+    return naive.prompt(kind, text, instruction).replace("{audio}", "<|AUDIO|>" * count)
 
 
 @pytest.mark.parametrize("recipe", RERANK_RECIPES, ids=lambda r: r.name)

@@ -48,19 +48,6 @@ def test_every_pair_equals_transformers(reranker, naive, clips, direction):
     assert np.ptp(want) > 0.1  # not all the same number
 
 
-@pytest.mark.parametrize("text, tied", [("llama", False), ("qwen2", True)])
-def test_other_decoders_and_tied_heads_equal_transformers(tmp_path, clips, text, tied):
-    from .naive import NaiveReranker
-
-    folder = tiny.qwen2_audio(tmp_path / "model", text=text, tied=tied)
-    oracle, ours = NaiveReranker(folder), make(folder)
-    if tied:  # transformers does not tie this class by itself
-        oracle.model.lm_head.weight = oracle.model.get_input_embeddings().weight
-    for direction in ("a2t", "t2a"):
-        got = ours.predict([pair(clips, direction, i, i) for i in range(3)])
-        assert close(got, [oracle.score(direction, TEXTS[i], clips[i]) for i in range(3)])
-
-
 def test_the_trained_spelling_and_the_audio_first_order_equal_transformers(checkpoint, naive, clips):
     trained = make(checkpoint, recipe=replace(get_rerank_recipe("aurola-rerank"), instruction=TRAINED))
     assert close(trained.predict([(TEXTS[0], clips[0])]), naive.score("t2a", TEXTS[0], clips[0], TRAINED))
@@ -326,8 +313,9 @@ def test_a_file_that_changes_is_heard_again(checkpoint, naive, tmp_path):
     ours, path = make(checkpoint), tmp_path / "clip.wav"
     for seed in (1, 2):
         soundfile.write(path, tiny.wave(9000 + seed, seed=seed), 16000, subtype="FLOAT")
-        want = naive.score("t2a", TEXTS[0], tiny.wave(9000 + seed, seed=seed))
-        assert close(ours.predict([(TEXTS[0], path)]), want)
+        same = tmp_path / f"{seed}.wav"
+        same.write_bytes(path.read_bytes())
+        assert close(ours.predict([(TEXTS[0], path)]), naive.score("t2a", TEXTS[0], same))
 
 
 def test_every_kind_of_source_is_the_same_sound(checkpoint, naive, clips):
