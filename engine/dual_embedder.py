@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from .batching import plan_batches
-from .embedder import Embedder
+from .embedder import Embedder, PromptOf
 from .models.dual import DualEncoder
 from .models.heads import Head
 from .models.packed import Segments
@@ -28,7 +28,7 @@ class DualEmbedder(Embedder):
         return cast(DualEncoder, self.model)
 
     @torch.inference_mode()
-    def _encode_clips(self, clips: list[tuple[int, np.ndarray]], instruction: str) -> dict[int, np.ndarray]:
+    def _encode_clips(self, clips: list[tuple[int, np.ndarray]], prompt: PromptOf) -> dict[int, np.ndarray]:
         """Vectors by row; the pieces of a row lie side by side."""
         pieces_CD = torch.empty(len(clips), self.dim)
         for batch in plan_batches([CHUNK_TOKENS] * len(clips), self.batch_tokens):

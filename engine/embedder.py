@@ -21,8 +21,11 @@ from .models.mllm import AudioLM
 from .pooling import pool_vectors
 from .reading import read_chunks
 from .recipes import Recipe
-from .text.template import Prompt, Template
+from .text.template import Prompt, Template, check_text
 from .text.tokenizer import Tokenizer
+
+# (row of the input, audio tokens of the sound) -> the prompt they are put in.
+PromptOf = Callable[[int, int], Prompt]
 
 
 class Embedder:
@@ -56,6 +59,7 @@ class Embedder:
         self.text_head = None if recipe.text_head is None else heads[recipe.text_head]
         self._audio_template = self._template(recipe.audio_template)
         self._text_template = self._template(recipe.text_template)
+        self._audio_text_template = self._template(recipe.audio_text_template)
 
     def _template(self, template: str | None) -> Template | None:
         if template is None:
@@ -65,6 +69,7 @@ class Embedder:
             template,
             audio_token_id=self.model.audio_token_id,
             max_text_tokens=self.recipe.max_text_tokens,
+            strip_end=self.recipe.strip_text_end,
         )
 
     @property
@@ -92,11 +97,7 @@ class Embedder:
             AudioError: a sound cannot be embedded; the text names it. `try_encode_audio` goes on instead.
             InputError: the recipe takes no sounds, or no instruction.
         """
-        encoded = self.try_encode_audio(sources, instruction=instruction, progress=progress)
-        if encoded.failures:
-            first, more = encoded.failures[0], len(encoded.failures) - 1
-            raise AudioError(first.error + (f" (and {more} more of {len(sources)} failed)" if more else ""))
-        return encoded.vectors
+        return _all_of(self.try_encode_audio(sources, instruction=instruction, progress=progress), len(sources))
 
     def try_encode_audio(
         self, sources: Sequence[Any], *, instruction: str | None = None, progress: Callable[[int], None] | None = None
@@ -104,9 +105,14 @@ class Embedder:
         """Vectors of the sounds that can be embedded, and a named failure for each that cannot; arguments as `encode_audio`."""
         if isinstance(sources, (str, bytes, Path)):
             raise InputError(f"sources must be a list of sounds, got one {type(sources).__name__}")
-        if self._audio_template is None:
+        if (template := self._audio_template) is None:
             raise InputError(f"recipe {self.recipe.name!r} takes no sounds")
-        given = self._instruction(instruction, self.recipe.default_audio_instruction, self._audio_template)
+        given = self._instruction(instruction, self.recipe.default_audio_instruction, template)
+        return self._encode_sources(sources, lambda _, n: template.audio(n, instruction=given), progress)
+
+    def _encode_sources(
+        self, sources: Sequence[Any], prompt: PromptOf, progress: Callable[[int], None] | None
+    ) -> Encoded:
         vectors: dict[int, np.ndarray] = {}
         durations: dict[int, float] = {}
         failures: list[Failure] = []
@@ -118,7 +124,7 @@ class Embedder:
                 else:
                     durations[read.row] = read.got.duration_s
                     clips.extend((read.row, window) for window in self._windows(read.got))
-            vectors.update(self._encode_clips(clips, given))
+            vectors.update(self._encode_clips(clips, prompt))
             if progress is not None:
                 progress(len(chunk))
         rows = sorted(vectors)
@@ -142,16 +148,40 @@ class Embedder:
         if self._text_template is None:
             raise InputError(f"recipe {self.recipe.name!r} takes no text")
         given = self._instruction(instruction, self.recipe.default_text_instruction, self._text_template)
-        prompts = []
         for i, text in enumerate(texts):
-            try:
-                prompts.append(self._text_template.text(text, instruction=given))
-            except InputError as error:
-                raise InputError(f"texts[{i}]: {error}") from None
+            check_text(text, f"texts[{i}]: ")
+        prompts = [self._text_template.text(text, instruction=given) for text in texts]
         vectors = np.zeros((len(prompts), self.dim), np.float32)
         for batch in plan_batches([len(p) for p in prompts], self.batch_tokens):
             vectors[batch] = self._vectors([prompts[i] for i in batch], None, self.text_head)
         return vectors
+
+    def encode_audio_text(
+        self,
+        pairs: Sequence[tuple[Any, str]],
+        *,
+        instruction: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Vectors of sounds with a text each; they share the head of sounds, where the recipe has one.
+
+        Args:
+            pairs: (sound as `encode_audio` takes it, text); no text may be empty.
+            instruction, progress: as `encode_audio`.
+
+        Returns: [n, d] float32 in the order of `pairs`.
+
+        Raises:
+            AudioError: a sound cannot be embedded; the text names it.
+            InputError: a text is no string or is empty, or the recipe takes no sounds with a text.
+        """
+        if (template := self._audio_text_template) is None:
+            raise InputError(f"recipe {self.recipe.name!r} takes no sound together with a text")
+        given = self._instruction(instruction, self.recipe.default_audio_instruction, template)
+        for i, (_, text) in enumerate(pairs):
+            check_text(text, f"pairs[{i}]: ")
+        prompt: PromptOf = lambda row, n: template.audio(n, text=pairs[row][1], instruction=given)
+        return _all_of(self._encode_sources([source for source, _ in pairs], prompt, progress), len(pairs))
 
     def similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Cosine similarities [n, m] float32 of vectors a [n, d] and b [m, d]."""
@@ -187,11 +217,9 @@ class Embedder:
         windows = [window.samples for window in split_windows(clip, self.recipe.max_audio_s)]
         return windows if self.model.tower.num_tokens(len(windows[-1])) else windows[:-1]
 
-    def _encode_clips(self, clips: list[tuple[int, np.ndarray]], instruction: str) -> dict[int, np.ndarray]:
+    def _encode_clips(self, clips: list[tuple[int, np.ndarray]], prompt: PromptOf) -> dict[int, np.ndarray]:
         """Vectors by row; a row of several windows gets their mean, scaled to unit length if the recipe's vectors are."""
-        assert self._audio_template is not None
-        num_tokens = [self.model.tower.num_tokens(len(samples)) for _, samples in clips]
-        prompts = [self._audio_template.audio(n, instruction=instruction) for n in num_tokens]
+        prompts = [prompt(row, self.model.tower.num_tokens(len(samples))) for row, samples in clips]
         windows: dict[int, list[np.ndarray]] = {row: [] for row, _ in clips}
         for batch in plan_batches([len(p) for p in prompts], self.batch_tokens):
             with torch.inference_mode():
@@ -214,3 +242,11 @@ class Embedder:
         )
         vectors = pool_vectors(hidden, segments, prompts, recipe=self.recipe, norm=self.model.decoder.norm, head=head)
         return vectors.float().cpu().numpy()
+
+
+def _all_of(encoded: Encoded, num_inputs: int) -> np.ndarray:
+    """The vectors, if none failed."""
+    if encoded.failures:
+        first, more = encoded.failures[0], len(encoded.failures) - 1
+        raise AudioError(first.error + (f" (and {more} more of {num_inputs} failed)" if more else ""))
+    return encoded.vectors

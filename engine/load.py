@@ -13,6 +13,7 @@ from .models.dual import DualEncoder
 from .models.fp8 import quantize_linears
 from .models.heads import load_heads
 from .models.load import load_model, model_type
+from .models.whisper import WhisperTower
 from .placement import BATCH_TOKENS, DTYPES, pick_device, pick_dtype
 from .recipes import Recipe, get_recipe, recipes
 from .text.tokenizer import Tokenizer
@@ -60,6 +61,10 @@ def load(
     model = load_model(folder, adapter=adapter, dtype=DTYPES[dtype], device=where)
     if chosen.long_audio == "chunk-attention" and getattr(model, "chunk_query", None) is None:
         raise ModelError(f"recipe {chosen.name!r} attends to chunks; {folder} is a {kind} without a query for them")
+    if chosen.feature_window_s is not None:
+        if not isinstance(model.tower, WhisperTower):
+            raise ModelError(f"recipe {chosen.name!r} sets feature_window_s; the features of a {kind} have no window")
+        model.tower.max_samples = round(chosen.feature_window_s * model.tower.spec.sample_rate_hz)
     if dtype == "float8":
         quantize_linears(model)
     names = sorted({name for name in (chosen.audio_head, chosen.text_head) if name is not None})

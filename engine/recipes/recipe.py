@@ -55,8 +55,12 @@ class Recipe:
     silence_s: float = 1.0
     # Shorter clips are zero-padded to this many seconds (0: never).
     min_audio_s: float = 0.0
+    # Seconds at which the features' transform ends (a clip that fills it is mirrored there); None: the checkpoint's own.
+    feature_window_s: float | None = None
     # Longest text in tokens before the template is added; longer ones are cut. None: no limit.
     max_text_tokens: int | None = None
+    # Blanks at the end of a text are dropped.
+    strip_text_end: bool = False
     # Licence of the weights this recipe is made for, in words.
     licence: str = ""
     notes: str = field(default="", compare=False)
@@ -67,7 +71,8 @@ class Recipe:
                 raise ModelError(
                     f"recipe {self.name!r}: {name} is {getattr(self, name)!r}, wanted one of {get_args(allowed)}"
                 )
-        for name, needed in (("audio_template", "{audio}"), ("text_template", "{text}")):
+        places = [("audio_template", "{audio}"), ("text_template", "{text}")]
+        for name, needed in places + [("audio_text_template", "{audio}"), ("audio_text_template", "{text}")]:
             template = getattr(self, name)
             if template is not None and template.count(needed) != 1:
                 raise ModelError(f"recipe {self.name!r}: {name} must hold {needed} exactly once, got {template!r}")

@@ -35,6 +35,7 @@ class Template:
         template: holds {audio} and/or {text}, each at most once, perhaps {instruction}.
         audio_token_id: the id that stands for one audio token.
         max_text_tokens: longer texts are cut to this many tokens; None: never.
+        strip_end: blanks at the end of a text are dropped.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class Template:
         *,
         audio_token_id: int | None = None,
         max_text_tokens: int | None = None,
+        strip_end: bool = False,
     ) -> None:
         if "{audio}" in template and audio_token_id is None:
             raise ModelError(f"the template {template!r} takes sounds, but the checkpoint names no audio token")
         self._tokenizer, self._template = tokenizer, template
-        self._audio_token_id, self._max_text_tokens = audio_token_id, max_text_tokens
+        self._audio_token_id, self._max_text_tokens, self._strip_end = audio_token_id, max_text_tokens, strip_end
         self._around_audio = lru_cache(maxsize=1024)(self._tokenise_around_audio)
 
     @property
@@ -57,7 +59,7 @@ class Template:
 
     def audio(self, num_audio_tokens: int, *, text: str = "", instruction: str = "") -> Prompt:
         """The prompt of a sound of `num_audio_tokens`, with `text` where the template has a place for one."""
-        before, after = self._around_audio(text, instruction)
+        before, after = self._around_audio(self._fitted(text), instruction)
         assert self._audio_token_id is not None
         ids = [*before, *[self._audio_token_id] * num_audio_tokens, *after]
         start = len(before)
@@ -65,11 +67,8 @@ class Template:
 
     def text(self, text: str, *, instruction: str = "") -> Prompt:
         """The prompt of a sentence."""
-        if not isinstance(text, str):
-            raise InputError(f"a text must be a str, got {type(text).__name__}")
-        if not text.strip():
-            raise InputError("a text is empty; wanted at least one visible character")
-        text = self._cut(text)
+        check_text(text)
+        text = self._fitted(text)
         before = self._fill(self._template[: self._template.index("{text}")], instruction)
         after = self._fill(self._template[self._template.index("{text}") + len("{text}") :], instruction)
         tokens = self._tokenizer.encode(before + text + after)
@@ -87,10 +86,20 @@ class Template:
     def _fill(part: str, instruction: str) -> str:
         return part.replace("{instruction}", instruction)
 
-    def _cut(self, text: str) -> str:
+    def _fitted(self, text: str) -> str:
+        if self._strip_end:
+            text = text.rstrip()
         if self._max_text_tokens is None:
             return text
         tokens = self._tokenizer.encode(text)
         if len(tokens.ids) <= self._max_text_tokens:
             return text
         return text[: tokens.offsets[self._max_text_tokens - 1][1]]
+
+
+def check_text(text: object, where: str = "") -> None:
+    """Refuse what is no text to embed; `where` stands before the error."""
+    if not isinstance(text, str):
+        raise InputError(f"{where}a text must be a str, got {type(text).__name__}")
+    if not text.strip():
+        raise InputError(f"{where}a text is empty; wanted at least one visible character")
