@@ -154,7 +154,10 @@ def _decode_file(file: BinaryIO, name: str, max_s: float | None) -> Waveform:
                 "read at once; wanted a shorter file"
             )
         # libmpg123 rounds the first block otherwise after a seek; soundfile.read seeks, and so do we.
-        sound.seek(0)
+        try:
+            sound.seek(0)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{name}: damaged at its beginning: {error.error_string.rstrip('.')}") from None
         blocks, got = [], 0
         while got < wanted:
             size = min(wanted - got, max(1, BLOCK_SAMPLES // sound.channels))

@@ -1,0 +1,184 @@
+"""From the manifest to samples, in threads, in order, a bounded number of sounds and bytes ahead of the model.
+
+Groups are what the model gets at once. Where one ends depends on the manifest and the sounds alone, never on how fast
+they came, so that a run that was interrupted makes the same batches as one that was not.
+
+Source: own.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from time import perf_counter
+
+from ...errors import AudioError
+from ..audio import Waveform, decode
+from .encoder import Encoder
+from .entry import Entry
+from .fetch import ParquetSounds, fetch
+from .manifest import Manifest
+
+# A group is closed when it has that many sounds, or that many seconds of sound (115 MB at 16 kHz).
+GROUP_CLIPS = 256
+GROUP_S = 1800.0
+# How far the threads may be ahead of the group that is being filled.
+AHEAD_CLIPS = 512
+AHEAD_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A sound that has no vector, and why."""
+
+    row: int
+    entry: Entry
+    # "read", "decode", "segment" or "encode".
+    stage: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A sound read: its samples or its failure, and the seconds each stage took."""
+
+    row: int
+    entry: Entry
+    got: Waveform | Failed
+    seconds: dict[str, float]
+
+
+@dataclass(slots=True)
+class Group:
+    """Neighbours of one part, for the model to work on at once."""
+
+    part: int
+    # Of the part, in the manifest.
+    start: int
+    stop: int
+    sounds: list[Loaded] = field(default_factory=list)
+    # The part ends with this group.
+    last: bool = False
+
+
+def read_groups(
+    manifest: Manifest, parts: Iterable[tuple[int, int, int]], encoder: Encoder, num_threads: int
+) -> Generator[Group, None, None]:
+    """Yield the sounds of parts (number, start, stop), in order, as groups; every part ends with a group marked `last`."""
+    load = loader(encoder)
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="harken-read") as threads:
+        try:
+            group: Group | None = None
+            for part, start, stop, loaded in _in_order(manifest, parts, load, threads, num_threads):
+                if group is None or group.part != part:
+                    group, seconds = Group(part, start, stop), 0.0
+                group.sounds.append(loaded)
+                seconds += loaded.got.duration_s if isinstance(loaded.got, Waveform) else 0.0
+                group.last = loaded.row == stop - 1
+                if group.last or len(group.sounds) >= GROUP_CLIPS or seconds >= GROUP_S:
+                    yield group
+                    group = None
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_order(
+    manifest: Manifest,
+    parts: Iterable[tuple[int, int, int]],
+    load: Callable[[int, Entry], Loaded],
+    threads: ThreadPoolExecutor,
+    num_threads: int,
+) -> Iterator[tuple[int, int, int, Loaded]]:
+    todo = (
+        (part, start, stop, start + i, entry)
+        for part, start, stop in parts
+        for i, entry in enumerate(manifest.entries(start, stop))
+    )
+    ahead: deque[tuple[int, int, int, Future[Loaded]]] = deque()
+    meter, more = _Meter(), True
+    while more or ahead:
+        while more and len(ahead) < AHEAD_CLIPS and (len(ahead) <= num_threads or meter.has_room(len(ahead))):
+            item = next(todo, None)
+            if item is None:
+                more = False
+            else:
+                part, start, stop, row, entry = item
+                future = threads.submit(load, row, entry)
+                future.add_done_callback(meter.add)
+                ahead.append((part, start, stop, future))
+        if ahead:
+            part, start, stop, future = ahead.popleft()
+            loaded = future.result()
+            meter.remove(loaded)
+            yield part, start, stop, loaded
+
+
+class _Meter:
+    """Bytes of samples that wait; sounds still being read are taken to be as long as the longest so far."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._num_done = self._num_bytes = self._largest = 0
+
+    def add(self, future: Future[Loaded]) -> None:
+        size = 0 if future.cancelled() or future.exception() else _size(future.result())
+        with self._lock:
+            self._num_done += 1
+            self._num_bytes += size
+            self._largest = max(self._largest, size)
+
+    def remove(self, loaded: Loaded) -> None:
+        with self._lock:
+            self._num_done -= 1
+            self._num_bytes -= _size(loaded)
+
+    def has_room(self, num_ahead: int) -> bool:
+        with self._lock:
+            return self._num_bytes + (num_ahead - self._num_done) * self._largest < AHEAD_BYTES
+
+
+def _size(loaded: Loaded) -> int:
+    return loaded.got.samples.nbytes if isinstance(loaded.got, Waveform) else 0
+
+
+def loader(encoder: Encoder) -> Callable[[int, Entry], Loaded]:
+    """A function (row, entry) -> Loaded that threads may call; it raises nothing that one sound can cause."""
+    parquets = ParquetSounds()
+    limit_s = encoder.read_limit_s
+
+    def load(row: int, entry: Entry) -> Loaded:
+        seconds: dict[str, float] = {}
+        stage = "read"
+        begin = perf_counter()
+        try:
+            source = fetch(entry, parquets)
+            seconds["read"] = perf_counter() - begin
+            stage, begin = "decode", perf_counter()
+            wave = _part(source, entry, limit_s)
+            seconds["decode"] = perf_counter() - begin
+            stage, begin = "segment", perf_counter()
+            clip = encoder.load_clip(wave, entry.name)
+            seconds["resample"] = perf_counter() - begin
+        except (AudioError, OSError, RuntimeError, ValueError, MemoryError) as error:
+            seconds["resample" if stage == "segment" else stage] = perf_counter() - begin
+            message = str(error) if isinstance(error, AudioError) else f"{entry.name}: {error}"
+            return Loaded(row, entry, Failed(row, entry, stage, type(error).__name__, message), seconds)
+        return Loaded(row, entry, clip, seconds)
+
+    return load
+
+
+def _part(source: str | bytes, entry: Entry, limit_s: float | None) -> Waveform:
+    """The seconds [start_s, end_s) of a sound, or its first limit_s if that is less."""
+    start_s, end_s = entry.start_s or 0.0, entry.end_s
+    ends = [s for s in (end_s, None if limit_s is None else start_s + limit_s) if s is not None]
+    wave = decode(source, entry.name, max_s=min(ends, default=None))
+    rate, num_samples = wave.sample_rate_hz, len(wave.samples)
+    if start_s * rate >= num_samples:
+        raise AudioError(f"{entry.name}: lasts {wave.duration_s:g} s; wanted a part that begins at {start_s:g} s")
+    # A header's seconds are rounded by those who write lists: a hundredth past the end is the end.
+    if end_s is not None and (limit_s is None or end_s - start_s <= limit_s) and end_s > wave.duration_s + 0.01:
+        raise AudioError(f"{entry.name}: lasts {wave.duration_s:g} s; wanted a part that ends at {end_s:g} s")
+    return wave if not start_s else Waveform(wave.samples[round(start_s * rate) :], rate, entry.name)
