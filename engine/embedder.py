@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import AudioError, InputError
-from .audio import Waveform, load_audio, split_windows
+from .audio import Waveform, load_audio, read_limit_s, split_windows
 from .audio.segment import drop_silences
 from .batching import plan_batches
 from .encoded import Encoded, Failure
@@ -105,10 +105,33 @@ class Embedder:
         """Vectors of the sounds that can be embedded, and a named failure for each that cannot; arguments as `encode_audio`."""
         if isinstance(sources, (str, bytes, Path)):
             raise InputError(f"sources must be a list of sounds, got one {type(sources).__name__}")
+        return self._encode_sources(sources, self._audio_prompt(instruction), progress)
+
+    @property
+    def read_limit_s(self) -> float | None:
+        """Seconds of a sound beyond which nothing is read; None: all of it counts."""
+        return read_limit_s(self.recipe.max_audio_s, self.recipe.long_audio)
+
+    def load_clip(self, source: Any, name: str) -> Waveform:
+        """The half of `encode_audio` that needs no device: a sound read, resampled, its length checked; for many threads.
+
+        Raises:
+            AudioError: the sound cannot be embedded; the text calls it `name`.
+        """
+        return self._load(source, name)
+
+    def encode_clips(self, clips: Sequence[Waveform], *, instruction: str | None = None) -> np.ndarray:
+        """The other half: vectors [n, d] float32 of what `load_clip` gave."""
+        prompt = self._audio_prompt(instruction)
+        windows = [(row, window) for row, clip in enumerate(clips) for window in self._windows(clip)]
+        vectors = self._encode_clips(windows, prompt) if windows else {}
+        return np.stack([vectors[row] for row in range(len(clips))]) if clips else np.zeros((0, self.dim), np.float32)
+
+    def _audio_prompt(self, instruction: str | None) -> PromptOf:
         if (template := self._audio_template) is None:
             raise InputError(f"recipe {self.recipe.name!r} takes no sounds")
         given = self._instruction(instruction, self.recipe.default_audio_instruction, template)
-        return self._encode_sources(sources, lambda _, n: template.audio(n, instruction=given), progress)
+        return lambda _, n: template.audio(n, instruction=given)
 
     def _encode_sources(
         self, sources: Sequence[Any], prompt: PromptOf, progress: Callable[[int], None] | None

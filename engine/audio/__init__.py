@@ -1,8 +1,18 @@
 """Sounds in: files, bytes and arrays to mono float32 samples at the rate a model wants."""
 
 from .decode import SoundInfo, decode, probe
-from .load import load_audio, source_name, split_windows
+from .load import load_audio, read_limit_s, source_name, split_windows
 from .resample import resample
 from .waveform import Waveform
 
-__all__ = ["SoundInfo", "Waveform", "decode", "load_audio", "probe", "resample", "source_name", "split_windows"]
+__all__ = [
+    "SoundInfo",
+    "Waveform",
+    "decode",
+    "load_audio",
+    "probe",
+    "read_limit_s",
+    "resample",
+    "source_name",
+    "split_windows",
+]

@@ -42,7 +42,7 @@ def load_audio(
     """
     if long_audio not in get_args(LongAudio):
         raise InputError(f"long_audio is {long_audio!r}; wanted one of {get_args(LongAudio)}")
-    limit_s = None if max_s is None or long_audio in ("window-mean", "chunk-attention") else max_s + MARGIN_S
+    limit_s = read_limit_s(max_s, long_audio)
     decoded = decode(source, name, max_s=limit_s)
     if max_s is not None and long_audio == "error" and len(decoded.samples) > round(max_s * decoded.sample_rate_hz):
         raise AudioError(f"{decoded.name}: lasts longer than the {max_s:g} s allowed; wanted a shorter sound")
@@ -54,6 +54,11 @@ def load_audio(
     if len(samples) < num_min:
         samples = np.concatenate([samples, np.zeros(num_min - len(samples), np.float32)])
     return waveform if samples is waveform.samples else Waveform(samples, sample_rate_hz, waveform.name)
+
+
+def read_limit_s(max_s: float | None, long_audio: LongAudio) -> float | None:
+    """Seconds of a sound that `load_audio` reads at most; None: all of it counts."""
+    return None if max_s is None or long_audio in ("window-mean", "chunk-attention") else max_s + MARGIN_S
 
 
 def split_windows(waveform: Waveform, window_s: float) -> list[Waveform]:
