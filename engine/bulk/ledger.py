@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import FileFormatError, FingerprintError, InputError
-from .durable import TMP, sha256_of, sync, written_aside
+from ..durable import TMP, sha256_of, sync, written_aside
 
 VERSION = 1
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from ...errors import FileFormatError, InputError
 from . import files
-from .durable import TMP, sha256_of, written_aside
+from ..durable import TMP, sha256_of, written_aside
 from .entry import SCHEMA, Entry
 from .scan import scan
 

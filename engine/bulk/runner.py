@@ -24,7 +24,7 @@ from ...errors import HarkenError, InputError, OutputError
 from ..audio import Waveform
 from . import manifest as manifests
 from .channel import Channel, Closed
-from .durable import TMP, written_aside
+from ..durable import TMP, written_aside
 from .encoder import Encoder
 from .entry import Entry
 from .ledger import Ledger, Part, locked
@@ -180,6 +180,8 @@ class _Run:
                 settings={name: getattr(self.settings, name) for name in Settings.__slots__},
                 verify=verify,
             )
+            # What the model refuses whatever the sound, such as an instruction, it refuses here.
+            self.encoder.encode_clips([], instruction=self.settings.instruction)
             # As it was at the beginning, so that a part written by a later version is the same to the byte.
             told = json.dumps(self.ledger.identity["fingerprint"], sort_keys=True)
             self.sink: Sink = make_sink(self.settings.format, self.settings.dtype, told)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import InputError
-from .durable import written_aside
+from ..durable import written_aside
 from .entry import Entry
 from .reading import Failed
 
