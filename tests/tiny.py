@@ -178,6 +178,17 @@ def write_shards(folder: Path, tensors: dict[str, torch.Tensor], shards: int) ->
     write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": files})
 
 
+def write_heads(folder: Path, names: list[str], *, width: int, dim: int) -> None:
+    """heads.safetensors with random heads."""
+    generator = torch.Generator().manual_seed(SEED)
+    draw = lambda *shape: torch.randn(shape, generator=generator)
+    heads = {}
+    for name in names:
+        heads[f"{name}.linear.weight"] = draw(dim, width) / width**0.5
+        heads[f"{name}.norm.weight"], heads[f"{name}.norm.bias"] = 1 + 0.1 * draw(dim), 0.1 * draw(dim)
+    save_file(heads, folder / "heads.safetensors")
+
+
 def wave(num_samples: int, seed: int = 0) -> np.ndarray:
     """A decaying tone over noise, float32 at 16 kHz."""
     rng = np.random.default_rng([seed, num_samples])

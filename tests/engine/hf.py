@@ -77,11 +77,17 @@ class OmniOracle:
         decoder.forward = unmasked
 
     @torch.no_grad()
-    def hidden(self, prompt: str, clips: list[np.ndarray] = ()) -> torch.Tensor:
-        """[tokens, width] last hidden states; each {audio} of the prompt is one clip."""
+    def hidden(self, prompt: str, clips: list[np.ndarray] = (), *, max_samples: int | None = None) -> torch.Tensor:
+        """[tokens, width] last hidden states; each {audio} of the prompt is one clip, cut and padded to max_samples."""
         features = {}
         if clips:
-            got = self.extractor(list(clips), sampling_rate=16000, return_attention_mask=True, return_tensors="pt")
+            got = self.extractor(
+                list(clips),
+                sampling_rate=16000,
+                max_length=max_samples,
+                return_attention_mask=True,
+                return_tensors="pt",
+            )
             mask = got["attention_mask"]
             for frames in mask.sum(1).tolist():
                 prompt = prompt.replace("{audio}", self.audio_token * (((frames - 1) // 2 + 1 - 2) // 2 + 1), 1)
