@@ -83,7 +83,7 @@ class Runner:
                 self._scheduler.add(fitting)
                 bag.waiting.update(fitting)
                 if self._thread is None:
-                    self._thread = Thread(target=self._run, name="harken-rerank", daemon=True)
+                    self._thread = Thread(target=self._run, name="harken-rerank")
                     self._thread.start()
 
     def note(self, results: Iterable[tuple[Bag, Ranked]]) -> None:
