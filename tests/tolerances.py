@@ -23,3 +23,6 @@ LOG_ODDS_FP32 = 1e-3
 COSINE_FP8 = 0.98
 # Largest difference to a similarity that ALM2Vec's authors printed with four decimals, from sounds resampled otherwise.
 ALM2VEC_PUBLISHED = 2e-3
+# Largest difference of an index's score to float64's on the unrounded vectors, unit vectors of 64 components: rounding of
+# the sum, of the stored numbers, of numbers and query to 8 and 11 bits.
+INDEX_SCORE_ATOL = {"float32": 1e-6, "float16": 1e-3, "int8": 2e-2}
