@@ -89,10 +89,7 @@ def fuse(
     if similarity_TA.ndim != 2:
         raise InputError(f"similarity must be [texts, sounds], got shape {similarity_TA.shape}")
     num_texts, num_audios = similarity_TA.shape
-    for name, part, shape in (("a2t", a2t, (num_audios, num_texts)), ("t2a", t2a, (num_texts, num_audios))):
-        if part is not None:
-            _check(name, part, *shape)
-    fused = weights.ret * similarity_TA.astype(np.float32)
+    terms = {name: spread(part, name, similarity_TA.shape) for name, part in (("a2t", a2t), ("t2a", t2a)) if part}
     if compat_released_fusion:
         if audio_of_text is None or len(audio_of_text) != num_texts:
             raise InputError("compat_released_fusion wants audio_of_text, the sound of each of the texts")
@@ -101,64 +98,77 @@ def fuse(
             "which is good for audits of published figures and for nothing else",
             stacklevel=2,
         )
-    for name, part, weight in (("a2t", a2t, weights.a2t), ("t2a", t2a, weights.t2a)):
-        if part is None:
-            continue
-        queries = np.repeat(np.arange(len(part.candidates)), part.candidates.shape[1])
-        candidates, scores = part.candidates.ravel(), np.nan_to_num(part.scores.ravel().astype(np.float32))
-        texts, audios = (candidates, queries) if name == "a2t" else (queries, candidates)
-        if name == "a2t" and compat_released_fusion:
-            scores = np.where(np.asarray(audio_of_text)[texts] == audios, scores, 0)
-        np.add.at(fused, (texts, audios), np.float32(weight) * scores)
+        if "a2t" in terms:
+            terms["a2t"] = np.where(np.asarray(audio_of_text)[:, None] == np.arange(num_audios), terms["a2t"], 0)
+    fused = weights.ret * similarity_TA.astype(np.float32)
+    for name, term_TA in terms.items():
+        fused += np.float32(getattr(weights, name)) * term_TA
     return fused
+
+
+def spread(part: Reranked, direction: str, shape: tuple[int, int]) -> np.ndarray:
+    """P(Yes) [T, A] float32 at the cells that were scored, 0 elsewhere.
+
+    Args:
+        part: a query's candidates a row.
+        direction: "a2t": its queries are sounds; "t2a": they are texts.
+        shape: T, A.
+    """
+    num_queries, num_candidates = shape if direction == "t2a" else shape[::-1]
+    _check(direction, part, num_queries, num_candidates)
+    spread_QC = np.zeros((num_queries, num_candidates), np.float32)
+    np.put_along_axis(spread_QC, part.candidates, np.nan_to_num(part.scores).astype(np.float32), 1)
+    return spread_QC if direction == "t2a" else spread_QC.T
 
 
 def fit_fusion(
     similarity_TA: np.ndarray,
-    audio_of_text: Sequence[int] | np.ndarray,
+    relevant_TA: np.ndarray,
     *,
-    a2t: Reranked | None = None,
-    t2a: Reranked | None = None,
+    a2t_TA: np.ndarray | None = None,
+    t2a_TA: np.ndarray | None = None,
     split: str,
     grid: Sequence[float] = GRID,
 ) -> tuple[FusionWeights, float]:
-    """Weights that give the best mean of recall@1 in both directions on a validation split.
+    """Weights that give the best recall@1 on a validation split, its mean over the directions that were reranked.
 
     Args:
-        similarity_TA, a2t, t2a: as `fuse`; the weight of a part that is missing stays 0.
-        audio_of_text: [T] the sound each text belongs to.
+        similarity_TA: retrieval scores; -inf at cells that were not retrieved.
+        relevant_TA: bool, which sound answers which text.
+        a2t_TA, t2a_TA: P(Yes) of each direction as `spread` gives it; the weight of one that is missing stays 0.
         split: what the split is called; it is written into the weights.
         grid: values tried for each weight; of equally good ones the smallest wins.
 
-    Returns: the weights, and the mean recall@1 they reach.
+    Returns: the weights, and the recall@1 they reach.
 
     Raises:
-        InputError: as `fuse`; the split is a test split by its name; or audio_of_text does not fit.
+        InputError: shapes that differ, nothing reranked, or a split that is a test split by its name.
     """
     if any(word in split.lower() for word in ("test", "eval")):
         raise InputError(f"fusion weights must not be fitted on the split {split!r}; wanted a validation split")
-    labels = np.asarray(audio_of_text)
-    if labels.shape != (np.asarray(similarity_TA).shape[0],):
-        raise InputError(f"audio_of_text must name a sound for each text, got shape {labels.shape}")
+    given = {name: term for name, term in (("a2t", a2t_TA), ("t2a", t2a_TA)) if term is not None}
+    shapes = {np.shape(x) for x in (similarity_TA, relevant_TA, *given.values())}
+    if len(shapes) > 1 or not given:
+        raise InputError(f"wanted scores, labels and one or two reranked directions of one shape, got {sorted(shapes)}")
     best, best_recall = FusionWeights(0.0, 0.0, fitted_on=split), -1.0
-    base = fuse(similarity_TA, best)
-    none = np.zeros_like(base)
-    ones = FusionWeights(1.0, 1.0)
-    of_a2t, of_t2a = fuse(none, ones, a2t=a2t), fuse(none, ones, t2a=t2a)
-    for alpha_a2t in grid if a2t is not None else (0.0,):
-        for alpha_t2a in grid if t2a is not None else (0.0,):
-            fused = base + np.float32(alpha_a2t) * of_a2t + np.float32(alpha_t2a) * of_t2a
-            recall = mean_recall_at_1(fused, labels)
+    for a2t in grid if "a2t" in given else (0.0,):
+        for t2a in grid if "t2a" in given else (0.0,):
+            weights = FusionWeights(a2t, t2a, fitted_on=split)
+            fused: np.ndarray = np.asarray(similarity_TA, np.float32)
+            for name, term in given.items():
+                fused = fused + np.float32(getattr(weights, name)) * term
+            recall = float(np.mean([recall_at_1(fused, relevant_TA, name) for name in given]))
             if recall > best_recall:
-                best, best_recall = FusionWeights(alpha_a2t, alpha_t2a, fitted_on=split), recall
+                best, best_recall = weights, recall
     return best, best_recall
 
 
-def mean_recall_at_1(scores_TA: np.ndarray, audio_of_text: np.ndarray) -> float:
-    """The mean over both directions of how often the first answer is right; ties go to the lower position."""
-    t2a = (scores_TA.argmax(1) == audio_of_text).mean()
-    a2t = (audio_of_text[scores_TA.argmax(0)] == np.arange(scores_TA.shape[1])).mean()
-    return float(t2a + a2t) / 2
+def recall_at_1(scores_TA: np.ndarray, relevant_TA: np.ndarray, direction: str) -> float:
+    """How often the first answer is right, over the queries that were answered at all; ties go to the lower position."""
+    scores, relevant = (scores_TA, relevant_TA) if direction == "t2a" else (scores_TA.T, relevant_TA.T)
+    answered = np.isfinite(scores).any(1)
+    first = scores[answered].argmax(1)
+    return float(relevant[answered][np.arange(len(first)), first].mean())
 
 
 def _check(name: str, part: Reranked, num_queries: int, num_candidates: int) -> None:

@@ -110,7 +110,7 @@ class Reranker:
             raise InputError(f"top_k must be at least 1, got {top_k}")
         pairs = [(query, candidate) for candidate in candidates]
         query_sound = None
-        if pairs and self._direction(pairs[0], direction, 0) == "a2t":
+        if pairs and self.direction_of(pairs[0], direction, "pairs[0]") == "a2t":
             query_sound = self._sounds.read(query, source_name(query, "query"))
         got = self._wait(self.submit(pairs, priority, direction=direction))
         del query_sound  # until here its samples were kept for the pairs
@@ -148,7 +148,7 @@ class Reranker:
         Raises:
             InputError: a pair is no pair of a text and a sound.
         """
-        directions = [self._direction(pair, direction, i) for i, pair in enumerate(pairs)]
+        directions = [self.direction_of(pair, direction, f"pairs[{i}]") for i, pair in enumerate(pairs)]
         bag = Bag(len(pairs))
         self._runner.open(bag)
         if not pairs:
@@ -177,9 +177,14 @@ class Reranker:
         assert sound.samples is not None
         return self.model.audio_rows(self.model.features([sound.samples]))[0].float().cpu().numpy()
 
-    def _direction(self, pair: tuple[Any, Any], given: Direction | None, row: int) -> Direction:
+    def direction_of(self, pair: tuple[Any, Any], given: Direction | None = None, name: str = "the pair") -> Direction:
+        """Whether a pair's query is a sound ("a2t") or a text ("t2a"); `given` where the caller said it.
+
+        Raises:
+            InputError: it is no pair, or query and candidate look like two of a kind.
+        """
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise InputError(f"pairs[{row}] must be (query, candidate), got {type(pair).__name__}")
+            raise InputError(f"{name} must be (query, candidate), got {type(pair).__name__}")
         if given is not None:
             if given not in get_args(Direction):
                 raise InputError(f"direction must be one of {get_args(Direction)}, got {given!r}")
@@ -188,7 +193,7 @@ class Reranker:
         if query == candidate:
             kind = "sounds" if query else "texts"
             raise InputError(
-                f"pairs[{row}]: query and candidate look like two {kind}; wanted a sound and a text: give a sound's path "
+                f"{name}: query and candidate look like two {kind}; wanted a sound and a text: give a sound's path "
                 "as a Path, or say direction='a2t' or 't2a'"
             )
         return "a2t" if query else "t2a"

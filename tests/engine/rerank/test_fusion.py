@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.engine.rerank.fusion import FusionWeights, Reranked, fit_fusion, fuse, mean_recall_at_1
+from harken.engine.rerank.fusion import FusionWeights, Reranked, fit_fusion, fuse, recall_at_1, spread
 from harken.errors import InputError
 
 
@@ -76,34 +76,52 @@ def test_the_text_to_audio_pass_of_the_released_fusion_is_equation_11():
     assert (got == fuse(similarity, FusionWeights(0, 0.9), t2a=of_text)).all()
 
 
+def both_recalls(scores, relevant):
+    return np.mean([recall_at_1(scores, relevant, direction) for direction in ("a2t", "t2a")])
+
+
+def fit(data, **settings):
+    similarity, labels, of_audio, of_text = data
+    relevant = labels[:, None] == np.arange(similarity.shape[1])
+    terms = {"a2t_TA": spread(of_audio, "a2t", similarity.shape), "t2a_TA": spread(of_text, "t2a", similarity.shape)}
+    return fit_fusion(similarity, relevant, **{**terms, "split": "validation", **settings}), relevant
+
+
 def test_fitted_weights_are_the_best_of_the_grid_and_help_on_other_data():
-    similarity, labels, of_audio, of_text = corpus(1, good=0.4)
     grid = (0.0, 0.3, 1.0, 2.5)
-    weights, recall = fit_fusion(similarity, labels, a2t=of_audio, t2a=of_text, split="validation", grid=grid)
+    similarity, _, of_audio, of_text = data = corpus(1, good=0.4)
+    (weights, recall), relevant = fit(data, grid=grid)
     tried = [
-        mean_recall_at_1(fuse(similarity, FusionWeights(x, y), a2t=of_audio, t2a=of_text), labels)
+        both_recalls(fuse(similarity, FusionWeights(x, y), a2t=of_audio, t2a=of_text), relevant)
         for x in grid
         for y in grid
     ]
     assert recall == max(tried) and weights.fitted_on == "validation" and weights.ret == 1.0
-    other, labels, of_audio, of_text = corpus(2, good=0.4)
+    other, _, of_audio, of_text = corpus(2, good=0.4)
     fused = fuse(other, weights, a2t=of_audio, t2a=of_text)
-    assert mean_recall_at_1(fused, labels) > mean_recall_at_1(other, labels) + 0.05
+    assert both_recalls(fused, relevant) > both_recalls(other, relevant) + 0.05
 
 
-def test_a_part_that_is_missing_gets_no_weight():
-    similarity, labels, _, of_text = corpus(4, good=0.5)
-    weights, _ = fit_fusion(similarity, labels, t2a=of_text, split="val")
+def test_a_part_that_is_missing_gets_no_weight_and_of_equals_the_smallest_wins():
+    (weights, _), _ = fit(corpus(4, good=0.5), a2t_TA=None, grid=(0.0, 0.5, 1.0))
     assert weights.a2t == 0 and weights.t2a > 0
-    # Where nothing helps, the smallest weights win.
-    assert fit_fusion(similarity, labels, split="val")[0] == FusionWeights(0.0, 0.0, fitted_on="val")
+    (weights, recall), _ = fit(corpus(4, good=1.0), a2t_TA=None, grid=(3.0, 4.0))
+    assert weights.t2a == 3.0
+    (weights, _), _ = fit(corpus(4), a2t_TA=None, t2a_TA=np.zeros((300, 60)), grid=(0.0, 1.0))
+    assert weights == FusionWeights(0.0, 0.0, fitted_on="validation")
+
+
+def test_queries_that_were_not_answered_do_not_count():
+    similarity = np.array([[0.9, 0.1], [-np.inf, -np.inf]])
+    relevant = np.array([[True, False], [False, True]])
+    assert recall_at_1(similarity, relevant, "t2a") == 1.0
+    assert recall_at_1(similarity, relevant, "a2t") == 0.5
 
 
 @pytest.mark.parametrize("split", ["test", "AudioCaps-test", "clotho evaluation"])
 def test_weights_are_never_fitted_on_the_test_set(split):
-    similarity, labels, of_audio, _ = corpus(0, num_audios=5, top_k=2)
     with pytest.raises(InputError, match="must not be fitted on the split"):
-        fit_fusion(similarity, labels, a2t=of_audio, split=split)
+        fit(corpus(0, num_audios=5, top_k=2), split=split)
 
 
 def test_weights_go_through_a_file(tmp_path):
@@ -124,7 +142,8 @@ def test_shapes_that_do_not_fit_are_refused():
         (lambda: fuse(similarity, weights, t2a=Reranked(of_text.candidates + 5, of_text.scores)), "must lie in 0..5"),
         (lambda: fuse(similarity, weights, t2a=Reranked(0 * of_text.candidates, of_text.scores)), "twice"),
         (lambda: fuse(similarity, weights, a2t=of_audio, compat_released_fusion=True), "wants audio_of_text"),
-        (lambda: fit_fusion(similarity, labels[:-1], split="val"), "must name a sound for each text"),
+        (lambda: fit_fusion(similarity, similarity > 0, split="val"), "one or two reranked directions"),
+        (lambda: fit_fusion(similarity, similarity > 0, t2a_TA=similarity.T, split="val"), "of one shape"),
     ):
         with pytest.raises(InputError, match=said):
             call()
