@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from ..errors import InputError
+from .aot import AotCase
 
 # The running mean of a clip lives in registers.
 MAX_D = 8192
@@ -61,8 +62,31 @@ def attention_pool_triton(chunks_CD: torch.Tensor, cu_chunks: torch.Tensor, quer
             chunks_CD.stride(0),
             D,
             D**-0.5,
-            BLOCK_C=min(max(8192 // block, 1), 8),
+            BLOCK_C=rows_at_once(block),
             BLOCK_D=block,
-            num_warps=8 if block > 512 else 4,
+            num_warps=warps_of(block),
         )
     return out_BD
+
+
+def rows_at_once(block: int) -> int:
+    return min(max(8192 // block, 1), 8)
+
+
+def warps_of(block: int) -> int:
+    return 8 if block > 512 else 4
+
+
+def _aot_case(dtype: str, block: int) -> AotCase:
+    pointers = {"chunks_ptr": f"*{dtype}", "cu_ptr": "*i32", "query_ptr": "*fp32", "out_ptr": "*fp32"}
+    return AotCase(
+        f"attention pool {dtype} D{block}",
+        attention_pool_kernel,
+        pointers | {"stride_chunks": "i32", "D": "i32", "scale": "fp32"},
+        {"BLOCK_C": rows_at_once(block), "BLOCK_D": block},
+        num_warps=warps_of(block),
+        divisible=(*pointers, "stride_chunks", "D"),
+    )
+
+
+AOT_CASES = [_aot_case("fp32", 512), _aot_case("bf16", 4096), _aot_case("fp32", MAX_D)]

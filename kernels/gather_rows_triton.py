@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .aot import AotCase
+
 MAX_BLOCK = 2048
 
 
@@ -28,3 +30,16 @@ def gather_rows_triton(stream_NW: torch.Tensor, rows_AW: torch.Tensor, places_A:
             stream_NW, rows_AW, places_A, stream_NW.stride(0), rows_AW.stride(0), W, BLOCK_W=block, num_warps=4
         )
     return stream_NW
+
+
+_POINTERS = {"stream_ptr": "*bf16", "rows_ptr": "*bf16", "places_ptr": "*i64"}
+_STRIDES = {"stride_stream": "i32", "stride_rows": "i32", "W": "i32"}
+AOT_CASES = [
+    AotCase(
+        f"gather rows W{MAX_BLOCK}",
+        gather_rows_kernel,
+        _POINTERS | _STRIDES,
+        {"BLOCK_W": MAX_BLOCK},
+        divisible=(*_POINTERS, *_STRIDES),
+    )
+]

@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .aot import AotCase
+
 
 @triton.jit
 def merge_attention_kernel(
@@ -79,3 +81,18 @@ def merge_attention_triton(
             num_warps=4,
         )
     return out_NHD, lse_HN
+
+
+_POINTERS = {"out1_ptr": "*bf16", "out2_ptr": "*bf16", "out_ptr": "*bf16"}
+_POINTERS |= {"lse1_ptr": "*fp32", "lse2_ptr": "*fp32", "lse_ptr": "*fp32"}
+_STRIDES = {n: "i32" for n in ("stride_1_row", "stride_1_head", "stride_2_row", "stride_2_head")}
+_LSE_STRIDES = {n: "i32" for n in ("stride_l1_head", "stride_l1_row", "stride_l2_head", "stride_l2_row", "N")}
+AOT_CASES = [
+    AotCase(
+        "merge attention H28 D128",
+        merge_attention_kernel,
+        _POINTERS | _STRIDES | _LSE_STRIDES,
+        {"H": 28, "D": 128, "BLOCK_H": 32, "BLOCK_D": 128},
+        divisible=(*_POINTERS, *_STRIDES),
+    )
+]

@@ -14,12 +14,14 @@ import triton
 import triton.language as tl
 
 from ..errors import InputError
+from .aot import AotCase
 from .pool import MIN_NORM, Mode, Norm, PoolHead
 from .rmsnorm_triton import warps_of_row
 
 # N rows, B sequences, W width, V width of the vector.
 
 CHUNK = 32
+FINISH_W = 512
 # A row, and a tile of rows, live in registers: 64 elements a thread of 8 warps, 32 of 16 warps.
 MAX_W = 16384
 MODES = {"mean": 0, "span": 1, "position": 2, "last": 3}
@@ -152,6 +154,10 @@ def rows_at_once(block_w: int) -> int:
     return min(max(16384 // block_w, 1), 8)
 
 
+def warps_of_tile(block_w: int, rows: int) -> int:
+    return warps_of_row(block_w) if rows == 1 else 8
+
+
 def pool_triton(
     hidden_NW: torch.Tensor,
     cu_seqlens: torch.Tensor,
@@ -193,9 +199,9 @@ def pool_triton(
         CHUNK=CHUNK,
         MODE=number,
         HAS_NORM=norm is not None,
-        num_warps=warps_of_row(block) if rows == 1 else 8,
+        num_warps=warps_of_tile(block, rows),
     )
-    finish_block = min(block, 512)
+    finish_block = min(block, FINISH_W)
     pool_finish_kernel[(B, triton.cdiv(W, finish_block))](
         partial, cu_seqlens, spans, pooled_BW, W, BLOCK_W=finish_block, CHUNK=CHUNK, MODE=number, num_warps=4
     )
@@ -222,3 +228,49 @@ def pool_triton(
         num_warps=warps_of_row(max(block, block_v)),
     )
     return out_BV
+
+
+def _aot_cases() -> list[AotCase]:
+    """Production widths: 3584 in a block of 4096, the widest block, one row a sequence, and a head of 512."""
+    cases = []
+    for dtype, mode, block in (("bf16", 0, 4096), ("fp32", 1, 4096), ("bf16", 3, 4096), ("bf16", 0, MAX_W)):
+        pointers = {"hidden_ptr": f"*{dtype}", "weight_ptr": f"*{dtype}", "cu_ptr": "*i32", "spans_ptr": "*i32"}
+        pointers |= {"partial_ptr": "*fp32"}
+        rows = 1 if mode > 1 else rows_at_once(block)
+        cases.append(
+            AotCase(
+                f"pool rows {dtype} W{block} x{rows} mode {mode}",
+                pool_rows_kernel,
+                pointers | {"stride_hidden": "i32", "B": "i32", "W": "i32", "eps": "fp32"},
+                {"BLOCK_W": block, "ROWS": rows, "CHUNK": CHUNK, "MODE": mode, "HAS_NORM": True},
+                num_warps=warps_of_tile(block, rows),
+                divisible=(*pointers, "stride_hidden", "W"),
+            )
+        )
+    pointers = {"partial_ptr": "*fp32", "cu_ptr": "*i32", "spans_ptr": "*i32", "out_ptr": "*fp32"}
+    sizes = {"BLOCK_W": FINISH_W, "CHUNK": CHUNK, "MODE": 1}
+    cases.append(
+        AotCase(
+            f"pool finish W{FINISH_W}",
+            pool_finish_kernel,
+            pointers | {"W": "i32"},
+            sizes,
+            divisible=(*pointers, "W"),
+        )
+    )
+    pointers = {n: "*fp32" for n in ("pooled_ptr", "x_ptr", "weight_ptr", "bias_ptr", "out_ptr")}
+    options = {"HAS_HEAD": True, "NORMALIZE_INPUT": True, "NORMALIZE": True}
+    cases.append(
+        AotCase(
+            "pool tail W4096 V512",
+            pool_tail_kernel,
+            pointers | {"W": "i32", "V": "i32", "eps": "fp32", "min_norm": "fp32"},
+            options | {"BLOCK_W": 4096, "BLOCK_V": 512},
+            num_warps=warps_of_row(4096),
+            divisible=(*pointers, "W", "V"),
+        )
+    )
+    return cases
+
+
+AOT_CASES = _aot_cases()

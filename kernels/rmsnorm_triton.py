@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from ..errors import InputError
+from .aot import AotCase
 
 # A row lives in the registers of at most 16 warps; wider rows would spill.
 MAX_W = 16384
@@ -78,3 +79,19 @@ def rmsnorm_triton(
 def warps_of_row(block: int) -> int:
     """At most 32 elements of a row a thread."""
     return min(max(block // 1024, 1), 16)
+
+
+def _aot_case(residual: bool, block: int) -> AotCase:
+    pointers = {n: "*bf16" for n in ("x_ptr", "residual_ptr", "weight_ptr", "y_ptr", "sum_ptr")}
+    strides = {n: "i32" for n in ("stride_x", "stride_residual", "W")}
+    return AotCase(
+        f"rmsnorm{' + residual' if residual else ''} W{block}",
+        rmsnorm_kernel,
+        pointers | strides | {"eps": "fp32"},
+        {"BLOCK_W": block, "HAS_RESIDUAL": residual},
+        num_warps=warps_of_row(block),
+        divisible=(*pointers, *strides),
+    )
+
+
+AOT_CASES = [_aot_case(False, 4096), _aot_case(True, 4096), _aot_case(True, MAX_W)]

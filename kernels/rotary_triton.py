@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .aot import AotCase
+
 
 @triton.jit
 def rotate_row(
@@ -106,3 +108,19 @@ def rotary_triton(
             num_warps=4,
         )
     return q_out, k_out
+
+
+_POINTERS = {n: "*bf16" for n in ("q_ptr", "k_ptr", "cos_ptr", "sin_ptr", "q_out_ptr", "k_out_ptr")} | {
+    "rows_ptr": "*i64"
+}
+_STRIDES = {n: "i32" for n in ("stride_q_row", "stride_q_head", "stride_k_row", "stride_k_head")}
+AOT_CASES = [
+    AotCase(
+        f"rotary H{heads} G4 D128",
+        rotary_kernel,
+        _POINTERS | _STRIDES | {"M": "i32", "N": "i32"},
+        {"H": heads, "G": 4, "P": 64, "BLOCK_H": 32, "BLOCK_G": 4, "BLOCK_P": 64, "HAS_ROWS": True},
+        divisible=(*_POINTERS, *_STRIDES),
+    )
+    for heads in (28, 32)
+]

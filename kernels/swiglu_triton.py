@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .aot import AotCase
+
 MAX_BLOCK = 2048
 
 
@@ -28,3 +30,14 @@ def swiglu_triton(gate_up_NE: torch.Tensor) -> torch.Tensor:
         block = min(triton.next_power_of_2(F), MAX_BLOCK)
         swiglu_kernel[(N, triton.cdiv(F, block))](gate_up_NE, y_NF, gate_up_NE.stride(0), F, BLOCK_F=block, num_warps=4)
     return y_NF
+
+
+AOT_CASES = [
+    AotCase(
+        f"swiglu F{MAX_BLOCK}",
+        swiglu_kernel,
+        {"x_ptr": "*bf16", "y_ptr": "*bf16", "stride_x": "i32", "F": "i32"},
+        {"BLOCK_F": MAX_BLOCK},
+        divisible=("x_ptr", "y_ptr", "stride_x", "F"),
+    )
+]

@@ -72,9 +72,8 @@ def topk(
     if pick(backend, queries_QD, corpus_ND) == "triton":
         from .topk_triton import topk_triton
 
-        hits, bad_row = topk_triton(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
-        if corpus_ND.shape[0]:
-            raise_bad_row(int(bad_row), corpus_ND.shape[0])
+        hits, flagged = topk_triton(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
+        refuse_rows(corpus_ND, scales_N, keep, int(flagged))
         return hits
     return topk_reference(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
 
@@ -111,7 +110,7 @@ def topk_reference(
             bad_B = ~torch.isfinite(scores_BQ[:, 0])
             bad_B = bad_B if keep_B is None else bad_B & keep_B
             if bad_B.any():
-                raise_bad_row(first_id + start + int(bad_B.int().argmax()), first_id + N)
+                refuse_row(first_id + start + int(bad_B.int().argmax()))
         if keep_B is not None:
             scores_BQ.masked_fill_(~keep_B[:, None], NEG_INF)
         if exclude_Q is not None:
@@ -145,10 +144,26 @@ def unpack_keep(keep: torch.Tensor, start: int, stop: int) -> torch.Tensor:
     return (keep[ids_B >> 3] >> (ids_B & 7).to(torch.uint8) & 1).bool()
 
 
-def raise_bad_row(row: int, num_rows: int) -> None:
-    """Refuse a corpus whose lowest row with a score that is not finite is `row`; num_rows means none."""
-    if row < num_rows:
-        raise InputError(f"topk: corpus_ND row {row} holds NaN or infinity, or overflows; wanted finite rows")
+def refuse_row(row: int) -> None:
+    """Raise for a corpus row that cannot be scored."""
+    raise InputError(f"topk: corpus_ND row {row} holds NaN or infinity, or overflows; wanted finite rows")
+
+
+def refuse_rows(
+    corpus_ND: torch.Tensor, scales_N: torch.Tensor | None, keep: torch.Tensor | None, flagged: int
+) -> None:
+    """Raise if a row was flagged: for the first searched row from there on that is not finite, else for the flagged one."""
+    N = corpus_ND.shape[0]
+    if flagged >= N:
+        return
+    stop = min(N, flagged + FIRST_BLOCK)
+    rows_BD = corpus_ND[flagged:stop].float()
+    if scales_N is not None:
+        rows_BD = rows_BD * scales_N[flagged:stop, None]
+    bad_B = ~torch.isfinite(rows_BD).all(1)
+    if keep is not None:
+        bad_B &= unpack_keep(keep, flagged, stop)
+    refuse_row(flagged + int(bad_B.int().argmax()))
 
 
 def check_topk(

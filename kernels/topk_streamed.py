@@ -14,7 +14,7 @@ import torch
 
 from ..errors import InputError
 from .backend import pick
-from .topk import TopK, check_topk, empty_topk, merge_topk, raise_bad_row, topk_reference
+from .topk import TopK, check_topk, empty_topk, merge_topk, refuse_rows, topk_reference
 
 # N corpus rows, D width, Q queries.
 
@@ -50,7 +50,7 @@ def topk_streamed(
         raise InputError(f"topk_streamed: block_rows must be a positive multiple of 8, got {block_rows}")
     check_topk(queries_QD.cpu(), corpus_ND, k, scales_N, keep, exclude_Q)
     device, best = queries_QD.device, empty_topk(queries_QD.shape[0], k, queries_QD.device)
-    bad_row = torch.full((1,), N, dtype=torch.int64, device=device)
+    flagged = torch.full((1,), N, dtype=torch.int64, device=device)
     blocks = [(start, min(N, start + block_rows)) for start in range(0, N, block_rows)]
     on_device = _overlapped(corpus_ND, blocks, device) if device.type == "cuda" else (corpus_ND[a:b] for a, b in blocks)
     for (start, stop), corpus in zip(blocks, on_device):
@@ -58,13 +58,13 @@ def topk_streamed(
         if pick(backend, queries_QD) == "triton":
             from .topk_triton import topk_triton
 
-            found, bad = topk_triton(queries_QD, corpus, k, *parts)
-            bad_row = torch.where(bad < stop - start, torch.minimum(bad + start, bad_row), bad_row)
+            found, tile = topk_triton(queries_QD, corpus, k, *parts)
+            flagged = torch.minimum(flagged, tile + start)
             found = TopK(found.scores_QK, torch.where(found.ids_QK >= 0, found.ids_QK + start, -1))
         else:
             found = topk_reference(queries_QD, corpus, k, *parts, first_id=start)
         best = merge_topk([best, found])
-    raise_bad_row(int(bad_row), N)
+    refuse_rows(corpus_ND, scales_N, keep, int(flagged))
     return best
 
 

@@ -14,23 +14,35 @@ depend on the number of queries. Reads N * D * itemsize + Q * k * GROUP * D * it
 bytes a query, and a corpus for which that is over MAX_KEYS_BYTES goes in parts, each with the k-th best score so far as floor.
 """
 
+from dataclasses import replace
+
 import torch
 import triton
 import triton.language as tl
 
 from ..errors import BackendError
+from .aot import AotCase
 from .topk import PRODUCT_DTYPE, TopK, empty_topk, merge_topk
 
 # Q queries, N rows, D width, S groups chosen a query, K hits.
 
 GROUP = 64
+RESCORE_D = 64
 MAX_KEYS_BYTES = 1 << 28
 NO_KEY = -(2**63)
+NO_ROW = 2**62
 # Groups beyond k, and slack under the floor: products of pass 1 and pass 3 are summed in different orders, and a row whose
 # two scores lie on either side of the k-th best must not be lost.
 SPARE_GROUPS = 16
 FLOOR_SLACK = 2.0**-18
 KEEP_NONE, KEEP_BOOL, KEEP_BITS = 0, 1, 2
+TRITON_NAMES = {
+    torch.float32: "fp32",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.int8: "i8",
+    torch.float8_e4m3fn: "fp8e4nv",
+}
 
 
 @triton.jit
@@ -68,7 +80,7 @@ def score_groups_kernel(
     exclude_ptr,
     floor_ptr,
     key_ptr,
-    bad_ptr,
+    flag_ptr,
     stride_corpus,
     Q,
     D,
@@ -96,32 +108,35 @@ def score_groups_kernel(
     scores = tl.zeros((BLOCK_Q, BLOCK_N), tl.float32)
     for begin in range(0, D, BLOCK_D):
         cols = begin + tl.arange(0, BLOCK_D)
-        q_mask, c_mask = (queries < Q)[:, None], ok[:, None]
-        if not EVEN_D:
-            q_mask, c_mask = q_mask & (cols < D)[None, :], c_mask & (cols < D)[None, :]
-        q = tl.load(q_ptr + queries[:, None] * D + cols[None, :], mask=q_mask, other=0.0)
-        corpus = tl.load(corpus_ptr + rows[:, None] + cols[None, :], mask=c_mask, other=0.0)
+        # Queries are padded to whole blocks, so that their loads need no mask and its registers.
+        if EVEN_D:
+            q = tl.load(q_ptr + queries[:, None] * D + cols[None, :])
+            corpus = tl.load(corpus_ptr + rows[:, None] + cols[None, :], mask=ok[:, None], other=0.0)
+        else:
+            q = tl.load(q_ptr + queries[:, None] * D + cols[None, :], mask=(cols < D)[None, :], other=0.0)
+            mask = ok[:, None] & (cols < D)[None, :]
+            corpus = tl.load(corpus_ptr + rows[:, None] + cols[None, :], mask=mask, other=0.0)
         scores = tl.dot(q, tl.trans(corpus.to(q.dtype)), scores, input_precision="tf32x3")
     if HAS_SCALES:
         scores = scores * tl.load(scales_ptr + ids, mask=ok, other=0.0)[None, :]
 
-    # One element that is not finite spoils the sum of its query; only then is the row looked for.
-    total = tl.sum(scores, 1)
-    if tl.max((tl.abs(total) < float("inf")).to(tl.int32) ^ 1, 0) != 0:
-        spoilt = tl.max((tl.abs(scores) < float("inf")).to(tl.int32) ^ 1, 0) != 0
-        tl.atomic_min(bad_ptr, tl.min(tl.where(spoilt & ok, ids, 9223372036854775807), 0))
+    # Zero times what is not finite is NaN: the tile is flagged, and the row looked for only when the search has failed.
+    spoilt = tl.sum(scores * 0.0, 1) != 0.0
+    tl.atomic_min(flag_ptr + queries * 0, tl.zeros((BLOCK_Q,), tl.int64) + start, mask=spoilt)
 
     scores = tl.where(ok[None, :], scores, float("-inf"))
+    cols = tl.arange(0, BLOCK_N)
     if HAS_EXCLUDE:
-        exclude = tl.load(exclude_ptr + queries, mask=queries < Q, other=-1)
-        scores = tl.where(exclude[:, None] == ids[None, :], float("-inf"), scores)
-    best = tl.max(tl.reshape(scores, (BLOCK_Q, BLOCK_N // GROUP, GROUP)), 2)
+        exclude = tl.load(exclude_ptr + queries, mask=queries < Q, other=-1) - start
+        exclude = tl.where((exclude >= 0) & (exclude < BLOCK_N), exclude, -1).to(tl.int32)
+        scores = tl.where(exclude[:, None] == cols[None, :], float("-inf"), scores)
     floor = tl.load(floor_ptr + queries, mask=queries < Q, other=0.0)
-    best = tl.where(best >= floor[:, None], best, float("-inf"))
-    groups = tile * (BLOCK_N // GROUP) + tl.arange(0, BLOCK_N // GROUP)
-    places = key_ptr + queries[:, None].to(tl.int64) * num_groups + groups[None, :]
-    key = sortable_key(best, tl.broadcast_to(groups[None, :], best.shape))
-    tl.store(places, key, mask=(queries < Q)[:, None] & (groups < num_groups)[None, :])
+    for g in tl.static_range(BLOCK_N // GROUP):
+        group = tile * (BLOCK_N // GROUP) + g
+        best = tl.max(tl.where((cols // GROUP == g)[None, :], scores, float("-inf")), 1)
+        best = tl.where(best >= floor, best, float("-inf"))
+        places = key_ptr + queries.to(tl.int64) * num_groups + group
+        tl.store(places, sortable_key(best, group), mask=(queries < Q) & (group < num_groups))
 
 
 @triton.jit(do_not_specialize=["S", "first", "last"])
@@ -147,12 +162,11 @@ def rescore_kernel(
     pair = tl.program_id(0).to(tl.int64)
     query = pair // S
     chosen = tl.load(chosen_ptr + pair)
-    local = tl.arange(0, GROUP)
-    places = key_ptr + pair * GROUP + local
+    places = key_ptr + pair * GROUP + tl.arange(0, GROUP)
     if chosen == -9223372036854775808:
         tl.store(places, tl.full((GROUP,), -9223372036854775808, tl.int64))
     else:
-        local = (0xFFFFFFFF - (chosen & 0xFFFFFFFF)) * GROUP + local
+        local = (0xFFFFFFFF - (chosen & 0xFFFFFFFF)) * GROUP + tl.arange(0, GROUP)
         ids = tl.cast(first, tl.int64) + local
         ok = may_return(keep_ptr, ids, last, KEEP)
         rows = ids * tl.cast(stride_corpus, tl.int64)
@@ -181,14 +195,14 @@ def topk_triton(
 ) -> tuple[TopK, torch.Tensor]:
     """Search with arguments that `kernels.topk` has checked; nothing here waits for the device.
 
-    Returns: hits, and int64 [1] on the device: the lowest row that is not finite, or at least N.
+    Returns: hits, and int64 [1] on the device: the start of the first tile with a row that is not finite, or NO_ROW.
     """
     if corpus_ND.dtype == torch.float8_e4m3fn and corpus_ND.is_cuda and torch.cuda.get_device_capability() < (8, 9):
         raise BackendError("topk: this GPU has no float8; wanted compute capability 8.9 or a corpus of another dtype")
     Q, N = queries_QD.shape[0], corpus_ND.shape[0]
-    bad_row = torch.full((1,), 2**62, dtype=torch.int64, device=queries_QD.device)
+    flagged = torch.full((1,), NO_ROW, dtype=torch.int64, device=queries_QD.device)
     if not Q or not N:
-        return empty_topk(Q, k, queries_QD.device), bad_row
+        return empty_topk(Q, k, queries_QD.device), flagged
     queries_QD = queries_QD.to(PRODUCT_DTYPE[corpus_ND.dtype]).contiguous()
     scales_N, keep, exclude_Q = (None if t is None else t.contiguous() for t in (scales_N, keep, exclude_Q))
     rows_step, queries_step = part_sizes(Q, N, k)
@@ -199,10 +213,10 @@ def topk_triton(
         best = empty_topk(end - begin, k, queries_QD.device)
         for first in range(0, N, rows_step):
             last = min(N, first + rows_step)
-            found = _search(queries_QD[begin:end], corpus_ND, first, last, k, scales_N, keep, exclude, best, bad_row)
+            found = _search(queries_QD[begin:end], corpus_ND, first, last, k, scales_N, keep, exclude, best, flagged)
             best = found if first == 0 else merge_topk([best, found])
         parts.append(best)
-    return TopK(torch.cat([p.scores_QK for p in parts]), torch.cat([p.ids_QK for p in parts])), bad_row
+    return TopK(torch.cat([p.scores_QK for p in parts]), torch.cat([p.ids_QK for p in parts])), flagged
 
 
 def part_sizes(num_queries: int, num_rows: int, k: int) -> tuple[int, int]:
@@ -212,15 +226,16 @@ def part_sizes(num_queries: int, num_rows: int, k: int) -> tuple[int, int]:
     return min(rows, 2**31 - 2 * GROUP, -(-num_rows // GROUP) * GROUP), queries
 
 
-def block_sizes(num_queries: int, product: torch.dtype, stored: torch.dtype) -> dict[str, int]:
-    """BLOCK_Q, BLOCK_N, BLOCK_D and launch sizes of pass 1: a slice of a stored row is 128 bytes, or 64 float16 products."""
+def block_sizes(num_queries: int, product: torch.dtype) -> dict[str, int]:
+    """Blocks and launch sizes of pass 1. Chosen by arithmetic, no GPU has timed them: a slice of a row is 128 bytes of
+    product dtype, and stages fill the memory latency of one block with two or three blocks a processor."""
     wide = num_queries > 64 and product != torch.float32
     block_q = 128 if wide else min(max(triton.next_power_of_2(num_queries), 16), 64)
     return {
         "BLOCK_Q": block_q,
         "BLOCK_N": 128,
         "BLOCK_D": 32 if product == torch.float32 else 64,
-        "num_warps": 8 if wide else 4,
+        "num_warps": 8 if block_q >= 64 else 4,
         "num_stages": 3 if product == torch.float32 else 4,
     }
 
@@ -235,7 +250,7 @@ def _search(
     keep: torch.Tensor | None,
     exclude_Q: torch.Tensor | None,
     best: TopK,
-    bad_row: torch.Tensor,
+    flagged: torch.Tensor,
 ) -> TopK:
     """Hits among rows first..last that may beat `best`."""
     Q, D = queries_QD.shape
@@ -252,15 +267,17 @@ def _search(
     }
     keep = None if keep is None else keep.view(torch.uint8)
     filters = [queries_QD if t is None else t for t in (scales_N, keep, exclude_Q)]
-    sizes = block_sizes(Q, queries_QD.dtype, corpus_ND.dtype)
+    sizes = block_sizes(Q, queries_QD.dtype)
+    queries_PD = queries_QD.new_zeros((triton.cdiv(Q, sizes["BLOCK_Q"]) * sizes["BLOCK_Q"], D))
+    queries_PD[:Q] = queries_QD
     grid = (triton.cdiv(last - first, sizes["BLOCK_N"]) * triton.cdiv(Q, sizes["BLOCK_Q"]),)
     score_groups_kernel[grid](
-        queries_QD,
+        queries_PD,
         corpus_ND,
         *filters,
         floor_Q,
         group_keys,
-        bad_row,
+        flagged,
         corpus_ND.stride(0),
         Q,
         D,
@@ -285,7 +302,7 @@ def _search(
         D,
         first,
         last,
-        BLOCK_D=min(triton.next_power_of_2(D), 64),
+        BLOCK_D=RESCORE_D,
         num_warps=4,
         **options,
     )
@@ -314,3 +331,38 @@ def _unpack(key_QK: torch.Tensor, first: int, k: int) -> TopK:
     found.scores_QK[:, : key_QK.shape[1]] = torch.where(hit, scores, float("-inf"))
     found.ids_QK[:, : key_QK.shape[1]] = torch.where(hit, first + 0xFFFFFFFF - (key_QK & 0xFFFFFFFF), -1)
     return found
+
+
+# Query counts that lead to different blocks; the dtypes that differ from float16 in their loads alone give the ends.
+QUERIES_COMPILED = {d: (1, 128) for d in TRITON_NAMES} | {torch.float32: (1, 32, 64), torch.float16: (1, 32, 64, 128)}
+
+
+def _aot_cases() -> list[AotCase]:
+    """Both kernels with every option on, for each kind of corpus and each block of queries it is launched with."""
+    common = {"corpus_ptr": "", "scales_ptr": "*fp32", "keep_ptr": "*u8", "exclude_ptr": "*i64", "key_ptr": "*i64"}
+    common |= {"q_ptr": "", "stride_corpus": "i32", "D": "i32", "first": "i64", "last": "i64"}
+    options = {"GROUP": GROUP, "HAS_EXCLUDE": True, "KEEP": KEEP_BITS}
+    cases = []
+    for stored, triton_name in TRITON_NAMES.items():
+        product = PRODUCT_DTYPE[stored]
+        types = common | {"q_ptr": f"*{TRITON_NAMES[product]}", "corpus_ptr": f"*{triton_name}"}
+        archs = (90, 100) if stored == torch.float8_e4m3fn else (80, 90, 100)
+        scaled = options | {"HAS_SCALES": stored.itemsize == 1}
+        for num_queries in QUERIES_COMPILED[stored]:
+            sizes = block_sizes(num_queries, product)
+            launch = {name: sizes.pop(name) for name in ("num_warps", "num_stages")}
+            signature = types | {"floor_ptr": "*fp32", "flag_ptr": "*i64", "Q": "i32", "num_groups": "i32"}
+            divisible = (*(n for n in signature if n.endswith("_ptr")), "stride_corpus", "D")
+            name = f"topk score {triton_name} Q{sizes['BLOCK_Q']} N{sizes['BLOCK_N']} D{sizes['BLOCK_D']}"
+            constexprs = sizes | scaled | {"EVEN_D": True}
+            case = AotCase(name, score_groups_kernel, signature, constexprs, **launch, divisible=divisible, archs=archs)
+            cases.append(replace(case, needs_mma=True))
+        signature = types | {"chosen_ptr": "*i64", "S": "i32"}
+        divisible = (*(n for n in signature if n.endswith("_ptr")), "stride_corpus", "D")
+        constexprs = scaled | {"BLOCK_D": RESCORE_D}
+        name = f"topk rescore {triton_name} G{GROUP} D{RESCORE_D}"
+        cases.append(AotCase(name, rescore_kernel, signature, constexprs, divisible=divisible, archs=archs))
+    return cases
+
+
+AOT_CASES = _aot_cases()

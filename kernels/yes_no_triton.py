@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from .aot import AotCase
+
 MAX_BLOCK = 2048
 
 
@@ -34,3 +36,15 @@ def yes_no_triton(hidden_BW: torch.Tensor, weight_2W: torch.Tensor) -> torch.Ten
             hidden_BW, weight_2W, p_B, hidden_BW.stride(0), weight_2W.stride(0), W, BLOCK_W=block, num_warps=4
         )
     return p_B
+
+
+AOT_CASES = [
+    AotCase(
+        f"yes no W{MAX_BLOCK}",
+        yes_no_kernel,
+        {"hidden_ptr": "*bf16", "weight_ptr": "*bf16", "p_ptr": "*fp32"}
+        | {n: "i32" for n in ("stride_hidden", "stride_weight", "W")},
+        {"BLOCK_W": MAX_BLOCK},
+        divisible=("hidden_ptr", "weight_ptr", "p_ptr", "stride_hidden", "stride_weight", "W"),
+    )
+]
