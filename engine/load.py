@@ -45,11 +45,12 @@ def load(
         InputError: an unknown device or dtype.
     """
     folder = _built_in() if path is None else resolve(path)
-    if path is None and adapter is None:
-        adapter = Path(str(files("harken.engine") / "assets" / "mini"))
+    lora = None if adapter is None else Path(adapter)
+    if path is None and lora is None:
+        lora = Path(str(files("harken.engine") / "assets" / "mini"))
     kept = read_json(folder / "harken.json") if (folder / "harken.json").is_file() else {}
-    if adapter is None and kept.get("adapter"):
-        adapter = folder / kept["adapter"]
+    if lora is None and kept.get("adapter"):
+        lora = folder / kept["adapter"]
     chosen = get_recipe(recipe if recipe is not None else kept.get("recipe") or _default_recipe(folder))
     if kept.get("overrides") and kept.get("recipe") in (None, chosen.name):
         chosen = Recipe.from_dict({**chosen.to_dict(), **kept["overrides"]}, str(folder / "harken.json"))
@@ -58,7 +59,7 @@ def load(
         raise ModelError(f"recipe {chosen.name!r} runs on {list(chosen.backbones)}; {folder} is a {kind}")
     where = pick_device(device)
     dtype = pick_dtype(dtype, where)
-    model = load_model(folder, adapter=adapter, dtype=DTYPES[dtype], device=where)
+    model = load_model(folder, adapter=lora, dtype=DTYPES[dtype], device=where)
     if chosen.long_audio == "chunk-attention" and getattr(model, "chunk_query", None) is None:
         raise ModelError(f"recipe {chosen.name!r} attends to chunks; {folder} is a {kind} without a query for them")
     if chosen.feature_window_s is not None:
@@ -68,17 +69,17 @@ def load(
     if dtype == "float8":
         quantize_linears(model)
     names = sorted({name for name in (chosen.audio_head, chosen.text_head) if name is not None})
-    places = [Path(p) for p in (adapter, folder) if p is not None]
+    places = [place for place in (lora, folder) if place is not None]
     made = DualEmbedder if isinstance(model, DualEncoder) else Embedder
     return made(
         model,
         chosen,
         Tokenizer(folder),
         load_heads(places, names, model.width, where) if names else {},
-        fingerprint_of(folder, adapter=adapter, recipe=chosen, front_end=model.tower.spec.name, dtype=dtype),
+        fingerprint_of(folder, adapter=lora, recipe=chosen, front_end=model.tower.spec.name, dtype=dtype),
         batch_tokens=BATCH_TOKENS[where.type] if batch_tokens is None else batch_tokens,
         folder=folder,
-        adapter=None if adapter is None else Path(adapter),
+        adapter=lora,
     )
 
 

@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,19 +75,20 @@ def main() -> None:
     args = parser.parse_args()
     model = load(args.model, recipe=args.recipe, adapter=args.adapter, device="cpu")
     rivals = ways(model, Qwen2AudioPath(model), args.batch)
+    rows: list[dict[str, Any]] = []
     result = {
         "what": "clips a second, samples to vectors, float32 on the CPU",
         "model": model.fingerprint.to_dict(),
         "machine": {"cpu": cpu_name(), "threads": torch.get_num_threads()},
         "versions": {"torch": torch.__version__, "python": platform.python_version(), **Qwen2AudioPath.versions()},
-        "rows": [],
+        "rows": rows,
     }
     print(f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{'length':>8} " + " ".join(f"{name:>14}" for name in rivals) + "   ratio to published, to batched")
     for length_s in args.lengths:
         rates = measure(rivals, noise_clips(args.clips, length_s), args.repeats)
         ratios = {name: rates["harken"] / rate for name, rate in rates.items() if name != "harken"}
-        result["rows"].append({"length_s": length_s, "clips_per_s": rates, "ratio": ratios})
+        rows.append({"length_s": length_s, "clips_per_s": rates, "ratio": ratios})
         figures = " ".join(f"{rate:>12.2f}/s" for rate in rates.values())
         print(f"{length_s:>7g}s {figures}   " + ", ".join(f"{ratio:.1f}x" for ratio in ratios.values()), flush=True)
     if args.out:

@@ -97,6 +97,15 @@ class Adapter:
         alpha = _pattern(self._config.get("alpha_pattern"), module, self._config.get("lora_alpha", 8))
         return alpha / math.sqrt(rank) if self._config.get("use_rslora") else alpha / rank
 
+    def describe(self) -> dict[str, int | float]:
+        """What the adapter adapts, in numbers."""
+        return {
+            "layers": len(self._pairs),
+            "replaced tensors": len(self._whole),
+            "rank": self._config.get("r", 8),
+            "alpha": self._config.get("lora_alpha", 8),
+        }
+
     def check_all_used(self) -> None:
         """Raise a ModelError with the list of tensors that found no place in the checkpoint."""
         if self._unused:

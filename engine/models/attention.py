@@ -81,7 +81,7 @@ def varlen(
 
     known = inspect.signature(varlen_attn).parameters
     extra: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in known and q_NHD.shape[1] != k_PGD.shape[1] else {}
-    return varlen_attn(
+    out_NHD, lse_HN = varlen_attn(
         q_NHD,
         k_PGD,
         v_PGD,
@@ -94,3 +94,4 @@ def varlen(
         window_size=(-1, 0) if causal else (-1, -1),
         **extra,
     )
+    return out_NHD, lse_HN

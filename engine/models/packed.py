@@ -51,8 +51,15 @@ class Segments:
             start += count * length
 
     def cu_seqlens(self, device: torch.device | str) -> torch.Tensor:
-        """[len + 1] int32, as varlen attention wants it."""
-        return torch.tensor(self.starts, dtype=torch.int32, device=device)
+        """[len + 1] int32, as varlen attention wants it; copied to a device once, however many layers ask."""
+        device = torch.device(device)
+        if device not in self._on_device:
+            self._on_device[device] = torch.tensor(self.starts, dtype=torch.int32, device=device)
+        return self._on_device[device]
+
+    @cached_property
+    def _on_device(self) -> dict[torch.device, torch.Tensor]:
+        return {}
 
     def positions(self, device: torch.device | str) -> torch.Tensor:
         """[num_rows] int64; each sequence counts from 0."""

@@ -141,7 +141,9 @@ def test_a_wrong_shape_is_named(checkpoint, trained, tmp_path):
         tensors[key] = torch.ones(4, 50)
 
     with pytest.raises(ModelError, match=r"q_proj wants a weight of shape \(48, 50\)"):
-        load_model(checkpoint, adapter=broken(trained, tmp_path, change_tensors=widen), dtype=torch.float32, device="cpu")
+        load_model(
+            checkpoint, adapter=broken(trained, tmp_path, change_tensors=widen), dtype=torch.float32, device="cpu"
+        )
 
 
 def test_missing_files_are_named(tmp_path):
