@@ -88,6 +88,7 @@ class Ledger:
         folder: of the run.
         fingerprint: of what makes the vectors; its "id" is compared, the rest says what it stands for.
         manifest: hash and label of the manifest, as {"sha256", "label"}.
+        made_with: how to load the model again; kept, not compared.
         settings: all else that decides what the files hold.
         verify: compare the hash of every finished file, not only its size.
 
@@ -104,6 +105,7 @@ class Ledger:
         fingerprint: Mapping[str, Any],
         manifest: Mapping[str, str],
         settings: Mapping[str, Any],
+        made_with: Mapping[str, Any],
         verify: bool = True,
     ) -> None:
         self.folder, self.path = folder, folder / "ledger.jsonl"
@@ -115,6 +117,7 @@ class Ledger:
                     "fingerprint": dict(fingerprint),
                     "manifest": dict(manifest),
                     "settings": dict(settings),
+                    "made_with": dict(made_with),
                 }
             )
         )

@@ -12,6 +12,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import FileFormatError, InputError
-from . import files
 from ..durable import TMP, sha256_of, written_aside
+from . import files
 from .entry import SCHEMA, Entry
 from .scan import scan
 
@@ -115,8 +116,7 @@ def freeze(
     """
     if not inputs:
         raise InputError("no input is named; wanted a folder, pattern, list, tar, Parquet file or sound")
-    unique = path.with_name(path.name + ".unique" + TMP)
-    with written_aside(path) as aside:
+    with written_aside(path) as aside, _removed(path.with_name(path.name + ".unique" + TMP)) as unique:
         counts = _write(aside, islice(scan(inputs), num_first))
         num_dropped = 0
         if len(counts.ids):
@@ -150,6 +150,14 @@ def freeze(
         _write(unique, _read(aside), metadata={_KEY: json.dumps(values)})
         unique.replace(aside)
     return Manifest.open(path)
+
+
+@contextmanager
+def _removed(path: Path) -> Iterator[Path]:
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @dataclass

@@ -7,24 +7,23 @@ The queues between them are bounded, so memory does not grow with the corpus.
 Source: own.
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from ...errors import HarkenError, InputError, OutputError
 from ..audio import Waveform
+from ..durable import TMP, written_aside
 from . import manifest as manifests
 from .channel import Channel, Closed
-from ..durable import TMP, written_aside
 from .encoder import Encoder
 from .entry import Entry
 from .ledger import Ledger, Part, locked
@@ -48,7 +47,7 @@ class Settings:
     instruction: str | None = None
 
     def __post_init__(self) -> None:
-        make_sink(self.format, self.dtype, "")
+        make_sink(self.format, self.dtype, {})
         if self.part_rows < 1:
             raise InputError(f"part_rows is {self.part_rows}; wanted at least 1")
 
@@ -62,6 +61,7 @@ def run_bulk(
     num_threads: int = 4,
     duplicates: Literal["refuse", "first"] = "refuse",
     num_first: int | None = None,
+    made_with: Mapping[str, Any] | None = None,
     verify: bool = True,
     retry_errors: bool = False,
     stop: Event | None = None,
@@ -77,6 +77,7 @@ def run_bulk(
         num_threads: that read and decode.
         duplicates: "refuse" inputs with two sounds of one id, or keep the "first".
         num_first: only that many sounds from the front; None: all.
+        made_with: how to load the model again, kept beside the vectors.
         verify: compare the hashes of finished files, not only their sizes.
         retry_errors: do parts with failures anew.
         stop: once set, the part in hand is finished and the run ends.
@@ -92,7 +93,7 @@ def run_bulk(
         manifest = _manifest(inputs, out, duplicates, num_first)
         if on_manifest is not None:
             on_manifest(manifest)
-        run = _Run(manifest, out, make_encoder(), settings, num_threads, stop or Event(), on_progress)
+        run = _Run(manifest, out, make_encoder(), settings, num_threads, made_with or {}, stop or Event(), on_progress)
         return run.run(verify=verify, retry_errors=retry_errors)
 
 
@@ -163,11 +164,12 @@ class _Run:
         encoder: Encoder,
         settings: Settings,
         num_threads: int,
+        made_with: Mapping[str, Any],
         stop: Event,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self.manifest, self.out, self.encoder, self.settings = manifest, out, encoder, settings
-        self.stop, self.on_progress, self.num_threads = stop, on_progress, num_threads
+        self.stop, self.on_progress, self.num_threads, self.made_with = stop, on_progress, num_threads, made_with
         self.times = StageTimes(num_threads)
         self.begin = perf_counter()
 
@@ -177,14 +179,18 @@ class _Run:
                 self.out,
                 fingerprint={"id": self.encoder.fingerprint.id, **self.encoder.fingerprint.to_dict()},
                 manifest={"sha256": self.manifest.sha256, "label": self.manifest.label},
+                made_with=self.made_with,
                 settings={name: getattr(self.settings, name) for name in Settings.__slots__},
                 verify=verify,
             )
             # What the model refuses whatever the sound, such as an instruction, it refuses here.
             self.encoder.encode_clips([], instruction=self.settings.instruction)
             # As it was at the beginning, so that a part written by a later version is the same to the byte.
-            told = json.dumps(self.ledger.identity["fingerprint"], sort_keys=True)
-            self.sink: Sink = make_sink(self.settings.format, self.settings.dtype, told)
+            told = dict(self.ledger.identity["fingerprint"])
+            del told["id"]
+            about = {"kind": "vectors", "version": 1, "dim": self.encoder.dim, "fingerprint": told}
+            about["made_with"] = self.ledger.identity["made_with"]
+            self.sink: Sink = make_sink(self.settings.format, self.settings.dtype, about)
             if retry_errors:
                 self.ledger.forget([number for number, part in self.ledger.done.items() if part.num_failed])
             kept = list(self.ledger.done.values())

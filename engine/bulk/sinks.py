@@ -1,17 +1,20 @@
 """Where the vectors of a part go: Parquet, or .npy with metadata beside it.
 
-    parquet  vectors/part-000000.parquet                        id, uri, member, row, duration_s, vector, (scale)
-    npy      emb/emb_000000.npy + metadata/metadata_000000.parquet   the layout of clip-retrieval and autofaiss
+    parquet  vectors/part-000000.parquet        a vectors file with more columns: uri, member, row, (scale)
+    npy      emb/emb_000000.npy, metadata/metadata_000000.parquet   the layout of clip-retrieval and autofaiss
+
+A Parquet part of float32 is what `vectors.read_vectors` reads; the sounds that failed are in files of their own.
 
 int8 is q = round(127 v / max|v|) a row, with scale = max|v| / 127: v = scale q.
 
 Source: own; clip-retrieval's folders.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +25,8 @@ from ..durable import written_aside
 from .entry import Entry
 from .reading import Failed
 
+# The key that a vectors file keeps what it is under.
+KEY = b"harken"
 Dtype = Literal["float32", "float16", "int8"]
 DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8")
 
@@ -56,8 +61,8 @@ class Sink(Protocol):
         ...
 
 
-def make_sink(kind: str, dtype: str, fingerprint: str) -> Sink:
-    """The sink of a name.
+def make_sink(kind: str, dtype: str, about: Mapping[str, Any]) -> Sink:
+    """The sink of a name; `about` tells how the vectors were made, its "dim" what they measure.
 
     Raises:
         InputError: no such kind of sink, or dtype.
@@ -66,7 +71,7 @@ def make_sink(kind: str, dtype: str, fingerprint: str) -> Sink:
         raise InputError(f"dtype is {dtype!r}; wanted one of {list(DTYPES)}")
     if kind not in SINKS:
         raise InputError(f"the output's format is {kind!r}; wanted one of {list(SINKS)}")
-    return SINKS[kind](dtype, fingerprint)
+    return SINKS[kind](dtype, about)
 
 
 def quantize(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,8 +84,8 @@ def quantize(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class ParquetSink:
     """One Parquet file a part."""
 
-    def __init__(self, dtype: str, fingerprint: str) -> None:
-        self.dtype, self.fingerprint = dtype, fingerprint
+    def __init__(self, dtype: str, about: Mapping[str, Any]) -> None:
+        self.dtype, self.metadata = dtype, {KEY: json.dumps(about, sort_keys=True)}
 
     def write(self, folder: Path, part: int, rows: Rows) -> list[Path]:
         table = _columns(rows)
@@ -90,7 +95,9 @@ class ParquetSink:
         table = table.append_column("vector", pa.FixedSizeListArray.from_arrays(flat, width))
         if scale is not None:
             table = table.append_column("scale", pa.array(scale))
-        table = table.replace_schema_metadata({"harken.fingerprint": self.fingerprint})
+        for name in ("stage", "error"):
+            table = table.append_column(name, pa.nulls(len(table), pa.string()))
+        table = table.replace_schema_metadata(self.metadata)
         path = folder / "vectors" / f"part-{part:06d}.parquet"
         return [write_table(path, table)]
 
@@ -98,8 +105,8 @@ class ParquetSink:
 class NpySink:
     """A .npy and a Parquet file of the same rows a part."""
 
-    def __init__(self, dtype: str, fingerprint: str) -> None:
-        self.dtype, self.fingerprint = dtype, fingerprint
+    def __init__(self, dtype: str, about: Mapping[str, Any]) -> None:
+        self.dtype, self.metadata = dtype, {KEY: json.dumps(about, sort_keys=True)}
 
     def write(self, folder: Path, part: int, rows: Rows) -> list[Path]:
         table = _columns(rows)
@@ -107,7 +114,7 @@ class NpySink:
         if self.dtype == "int8":
             vectors, scale = quantize(vectors)
             table = table.append_column("scale", pa.array(scale))
-        table = table.replace_schema_metadata({"harken.fingerprint": self.fingerprint})
+        table = table.replace_schema_metadata(self.metadata)
         path = folder / "emb" / f"emb_{part:06d}.npy"
         path.parent.mkdir(exist_ok=True)
         with written_aside(path) as aside, aside.open("wb") as file:
@@ -147,6 +154,6 @@ def _columns(rows: Rows) -> pa.Table:
             "uri": pa.array([entry.uri for entry in rows.entries], pa.string()),
             "member": pa.array([entry.member for entry in rows.entries], pa.string()),
             "row": pa.array(rows.rows, pa.int64()),
-            "duration_s": pa.array(rows.durations_s, pa.float64()),
+            "duration_s": pa.array(rows.durations_s, pa.float32()),
         }
     )

@@ -1,8 +1,13 @@
 """A model for tests of bulk runs that needs no weights: a vector is a few moments of the samples.
 
-As a program it runs `run_bulk` with that model:  python fake.py OUT INPUT... [--sleep-ms N]
+As a program it runs `run_bulk` with that model:  python fake.py OUT INPUT... [--sleep-ms N] [--limit-bytes N]
+or, with --serve, once in a process of its own for every line of such arguments as JSON, without starting Python anew.
 """
 
+import argparse
+import json
+import os
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +17,7 @@ from typing import Any
 import numpy as np
 from harken.engine.audio import Waveform, load_audio
 from harken.engine.bulk import Settings, run_bulk
+from harken.errors import HarkenError
 
 DIM = 8
 
@@ -37,6 +43,8 @@ class FakeEncoder:
         return load_audio(source, 16000, name=name)
 
     def encode_clips(self, clips: Sequence[Waveform], *, instruction: str | None = None) -> np.ndarray:
+        if not clips:
+            return np.zeros((0, DIM), np.float32)
         time.sleep(self.sleep_ms / 1000)
         self.batches.append(len(clips))
         total = sum(float(np.abs(clip.samples).sum()) for clip in clips)
@@ -44,12 +52,37 @@ class FakeEncoder:
         return np.asarray(moments, np.float32) + np.float32(total * 1e-9)
 
 
+def run(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out")
+    parser.add_argument("inputs", nargs="+")
+    parser.add_argument("--sleep-ms", type=float, default=0.0)
+    parser.add_argument("--limit-bytes", type=int, help="size at which the system lets no file grow")
+    args = parser.parse_args(arguments)
+    if args.limit_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (args.limit_bytes, args.limit_bytes))
+    encoder = FakeEncoder(sleep_ms=args.sleep_ms)
+    run_bulk(args.inputs, Path(args.out), lambda: encoder, settings=Settings(part_rows=8))
+
+
+def serve() -> None:
+    """Fork a process for every line of arguments; answer with its id, its error if there is one, and how it ended."""
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            code = 0
+            try:
+                run(json.loads(line))
+            except HarkenError as error:
+                print(repr(error), flush=True)
+                code = 1
+            os._exit(code)
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
-    inputs, sleep_ms = sys.argv[2:], 0.0
-    if "--sleep-ms" in inputs:
-        at = inputs.index("--sleep-ms")
-        sleep_ms = float(inputs[at + 1])
-        del inputs[at : at + 2]
-    encoder = FakeEncoder(sleep_ms=sleep_ms)
-    report = run_bulk(inputs, Path(sys.argv[1]), lambda: encoder, settings=Settings(part_rows=8))
-    print(report.progress.num_done, report.finished)
+    if sys.argv[1:] == ["--serve"]:
+        serve()
+    else:
+        run(sys.argv[1:])
