@@ -17,7 +17,9 @@ from .batching import plan_batches
 from .encoded import Encoded, Failure
 from .fingerprint import Fingerprint
 from .models.heads import Head
+from .models.last_states import LastStates
 from .models.mllm import AudioLM
+from .models.packed import Segments
 from .pooling import pool_vectors
 from .reading import read_chunks
 from .recipes import Recipe
@@ -57,6 +59,7 @@ class Embedder:
         self.batch_tokens, self.folder, self.adapter = batch_tokens, folder, adapter
         self.audio_head = None if recipe.audio_head is None else heads[recipe.audio_head]
         self.text_head = None if recipe.text_head is None else heads[recipe.text_head]
+        self._last_states = LastStates(model)
         self._audio_template = self._template(recipe.audio_template)
         self._text_template = self._template(recipe.text_template)
         self._audio_text_template = self._template(recipe.audio_text_template)
@@ -260,9 +263,11 @@ class Embedder:
 
     @torch.inference_mode()
     def _vectors(self, prompts: list[Prompt], audio_rows: torch.Tensor | None, head: Head | None) -> np.ndarray:
-        hidden, segments = self.model.hidden(
-            prompts, audio_rows, causal=self.recipe.attention == "causal", last_only=self.recipe.pooling == "last"
-        )
+        causal, last = self.recipe.attention == "causal", self.recipe.pooling == "last"
+        if causal and last:
+            hidden, segments = self._last_states(prompts, audio_rows), Segments.of([1] * len(prompts))
+        else:
+            hidden, segments = self.model.hidden(prompts, audio_rows, causal=causal, last_only=last)
         vectors = pool_vectors(hidden, segments, prompts, recipe=self.recipe, norm=self.model.decoder.norm, head=head)
         return vectors.float().cpu().numpy()
 
