@@ -51,6 +51,8 @@ def embed(
     with errors_as_lines():
         from .vectors import write_encoded
 
+        if not out.absolute().parent.is_dir():
+            raise fail(f"{out}: there is no folder {out.absolute().parent} to write it to")
         paths = find_sounds(sources)
         loaded = load_model(model, recipe, adapter, device, dtype, batch_tokens)
         with progress_bar("embedding", len(paths)) as advance:
@@ -134,6 +136,7 @@ def find_sounds(sources: list[Path]) -> list[Path]:
 
 def main(arguments: list[str] | None = None) -> Any:
     """The entry point `harken`."""
-    from . import cli_convert, cli_demo, cli_index  # noqa: F401  (they add their commands to `app`)
+    # They add their commands to `app`.
+    from . import cli_bulk, cli_convert, cli_demo, cli_edit, cli_index, cli_rerank  # noqa: F401
 
     return app(arguments)

@@ -190,6 +190,20 @@ class Ledger:
         return True
 
 
+def finished_parts(folder: Path) -> list[Part]:
+    """The parts that a run's ledger records, in order; files are not looked at.
+
+    Raises:
+        FileFormatError: the ledger cannot be read.
+    """
+    path = folder / "ledger.jsonl"
+    try:
+        parts = {part.part: part for part in map(Part.from_line, path.read_text().splitlines())}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FileFormatError(f"{path}: cannot be read: {error}") from None
+    return [parts[number] for number in sorted(parts)]
+
+
 def read_identity(folder: Path) -> dict[str, Any] | None:
     """What a folder is for; None where no run has begun.
 

@@ -61,7 +61,7 @@ def run_bulk(
     num_threads: int = 4,
     duplicates: Literal["refuse", "first"] = "refuse",
     num_first: int | None = None,
-    made_with: Mapping[str, Any] | None = None,
+    made_with: Callable[[Any], Mapping[str, Any]] | None = None,
     verify: bool = True,
     retry_errors: bool = False,
     stop: Event | None = None,
@@ -77,7 +77,7 @@ def run_bulk(
         num_threads: that read and decode.
         duplicates: "refuse" inputs with two sounds of one id, or keep the "first".
         num_first: only that many sounds from the front; None: all.
-        made_with: how to load the model again, kept beside the vectors.
+        made_with: called with the model, tells how to load it again; kept beside the vectors.
         verify: compare the hashes of finished files, not only their sizes.
         retry_errors: do parts with failures anew.
         stop: once set, the part in hand is finished and the run ends.
@@ -93,7 +93,9 @@ def run_bulk(
         manifest = _manifest(inputs, out, duplicates, num_first)
         if on_manifest is not None:
             on_manifest(manifest)
-        run = _Run(manifest, out, make_encoder(), settings, num_threads, made_with or {}, stop or Event(), on_progress)
+        encoder = make_encoder()
+        told = {} if made_with is None else made_with(encoder)
+        run = _Run(manifest, out, encoder, settings, num_threads, told, stop or Event(), on_progress)
         return run.run(verify=verify, retry_errors=retry_errors)
 
 

@@ -1,0 +1,70 @@
+"""A finished bulk run as an index: its parts are read one after the other, their vectors as they are stored.
+
+Source: own.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ...errors import FileFormatError
+from ..fingerprint import Fingerprint
+from ..index.edit import Piece, write_pieces
+from .ledger import finished_parts, read_identity
+
+METADATA = ("uri", "member", "duration_s")
+
+
+def index_run(run: Path, out: Path) -> int:
+    """Write an index of all vectors of a run; it stores what the run stored, float32, float16 or int8.
+
+    Args:
+        run: folder of the run.
+        out: folder of the index, by custom NAME.harken.
+
+    Returns: the number of rows.
+
+    Raises:
+        FileFormatError: no run's folder, or a part is missing or damaged.
+        InputError: two sounds of one id.
+        OutputError: the index cannot be written.
+    """
+    identity = read_identity(run)
+    if identity is None:
+        raise FileFormatError(f"{run}: is no run's folder: there is no run.json in it")
+    parts = finished_parts(run)
+    if not parts:
+        raise FileFormatError(f"{run}: no part of it is finished")
+    settings = identity["settings"]
+    told = {name: value for name, value in identity["fingerprint"].items() if name != "id"}
+    count = sum(part.num_ok for part in parts)
+    pieces = (_piece(run, part.part, settings) for part in parts)
+    first = _piece(run, parts[0].part, settings)
+    write_pieces(
+        out,
+        pieces,
+        count=count,
+        dim=first.vectors.shape[1],
+        dtype=settings["dtype"],
+        fingerprint=Fingerprint.from_dict(told, str(run / "run.json")),
+        made_with=identity["made_with"],
+    )
+    return count
+
+
+def _piece(run: Path, part: int, settings: dict[str, Any]) -> Piece:
+    try:
+        if settings["format"] == "npy":
+            table = pq.read_table(run / "metadata" / f"metadata_{part:06d}.parquet")
+            vectors = np.load(run / "emb" / f"emb_{part:06d}.npy", mmap_mode="r")
+        else:
+            table = pq.read_table(run / "vectors" / f"part-{part:06d}.parquet", partitioning=None)
+            width = table.schema.field("vector").type.list_size
+            flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            vectors = flat.reshape(-1, width)
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{run}: part {part} cannot be read: {error}") from None
+    scales = table["scale"].to_numpy() if "scale" in table.column_names else None
+    return Piece(vectors, scales, table.select(["id", *METADATA]).replace_schema_metadata(None))
