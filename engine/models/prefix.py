@@ -77,55 +77,61 @@ def extend(
 
     Returns: [B, W] before the final norm.
     """
-    offsets = torch.cat(
-        [
-            torch.full((sum(segments.lengths[first : first + count]),), prefix.num_rows)
-            for prefix, first, count in zip(prefixes, accumulate(counts, initial=0), counts)
-        ]
-    )
-    positions = segments.positions(x_NW.device) + offsets.to(x_NW.device)
-    rotary = decoder.rotary(positions, x_NW.dtype)
+    firsts = list(accumulate(counts, initial=0))
+    lengths = [sum(segments.lengths[a:b]) for a, b in zip(firsts, firsts[1:])]
+    offsets = torch.cat([torch.full((length,), prefix.num_rows) for prefix, length in zip(prefixes, lengths)])
+    rotary = decoder.rotary(segments.positions(x_NW.device) + offsets.to(x_NW.device), x_NW.dtype)
+    past_rows = Segments.of([prefix.num_rows for prefix in prefixes])
+    every = _Asking(segments, Segments.of(lengths), segments, past_rows)
+    last = _Asking(Segments.of([1] * len(segments)), Segments.of(counts), segments, past_rows)
     last_rows = torch.tensor([start - 1 for start in segments.starts[1:]], device=x_NW.device)
     for i, layer in enumerate(cast(Sequence[DecoderLayer], decoder.layers)):
         only = last_rows if i + 1 == len(decoder.layers) else None
         q, k, v = layer.project(x_NW, rotary, only)
         past = [prefix.kv[i] for prefix in prefixes]
-        attended = _attention(q, k, v, segments, past, counts, layer.scale, last_only=only is not None)
+        attended = _attention(q, k, v, past, every if only is None else last, layer.scale)
         x_NW = layer.finish(x_NW if only is None else x_NW[only], attended)
     return x_NW
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Which rows ask what: made once, so that what a device is told about it is told once for all layers."""
+
+    # The rows of each continuation that ask: all of them, or its last.
+    rows: Segments
+    # The same rows by prefix.
+    groups: Segments
+    # The rows of each continuation that are seen.
+    seen: Segments
+    past: Segments
 
 
 def _attention(
     q_NHD: torch.Tensor,
     k_NGD: torch.Tensor,
     v_NGD: torch.Tensor,
-    segments: Segments,
     past: list[torch.Tensor],
-    counts: Sequence[int],
+    asking: _Asking,
     scale: float,
-    *,
-    last_only: bool,
 ) -> torch.Tensor:
-    """Each row over its prefix (`past`, [2, P, G, D] each) and its own continuation up to itself."""
-    asking = Segments.of([1] * len(segments)) if last_only else segments
-    group_starts = [asking.starts[i] for i in accumulate(counts, initial=0)]
+    """Each asking row over its prefix (`past`, [2, P, G, D] each) and its own continuation up to itself."""
+    causal = asking.rows is asking.seen
     if q_NHD.is_cuda and q_NHD.dtype in (torch.float16, torch.bfloat16):
-        groups = Segments.of([b - a for a, b in zip(group_starts, group_starts[1:])])
-        prefix_rows = Segments.of([kv.shape[1] for kv in past])
         kv = past[0] if len(past) == 1 else torch.cat(past, 1)
-        before = varlen(q_NHD, kv[0], kv[1], groups, prefix_rows, causal=False, scale=scale)
-        own = varlen(q_NHD, k_NGD, v_NGD, asking, segments, causal=not last_only, scale=scale)
+        before = varlen(q_NHD, kv[0], kv[1], asking.groups, asking.past, causal=False, scale=scale)
+        own = varlen(q_NHD, k_NGD, v_NGD, asking.rows, asking.seen, causal=causal, scale=scale)
         return merge_attention(*before, *own)[0]
     out_NHD = torch.empty_like(q_NHD)
     lse_HN = q_NHD.new_empty(q_NHD.shape[1], q_NHD.shape[0], dtype=torch.float32)
     first = 0
-    for start, count, length in segments.runs():
-        rows = slice(first, first + (count if last_only else count * length))
+    for start, count, length in asking.seen.runs():
+        rows = slice(first, first + (count * length if causal else count))
         k, v = (x[start : start + count * length].unflatten(0, (count, length)) for x in (k_NGD, v_NGD))
-        run, lse = dense(q_NHD[rows].unflatten(0, (count, -1)), k, v, causal=not last_only, scale=scale)
+        run, lse = dense(q_NHD[rows].unflatten(0, (count, -1)), k, v, causal=causal, scale=scale)
         out_NHD[rows], lse_HN[:, rows] = run.flatten(0, 1), lse.transpose(0, 1).flatten(1)
         first = rows.stop
-    for kv, a, b in zip(past, group_starts, group_starts[1:]):
+    for kv, a, b in zip(past, asking.groups.starts, asking.groups.starts[1:]):
         run, lse = dense(q_NHD[None, a:b], kv[None, 0], kv[None, 1], causal=False, scale=scale)
         out_NHD[a:b] = merge_attention(run[0], lse[0], out_NHD[a:b], lse_HN[:, a:b])[0]
     return out_NHD

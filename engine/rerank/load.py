@@ -7,6 +7,7 @@ import numpy as np
 
 from ...errors import ModelError
 from ..hub import resolve
+from ..models.fp8 import quantize_linears
 from ..models.load import load_model, model_type
 from ..placement import BATCH_TOKENS, DTYPES, pick_device, pick_dtype
 from ..recipes.rerank import RerankRecipe, get_rerank_recipe
@@ -37,7 +38,7 @@ def load_reranker(
         adapter: peft LoRA folder, merged in float32 at load.
         recipe: name or RerankRecipe.
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
-        dtype: "float32", "bfloat16" or "float16"; None: float32 on a CPU, bfloat16 on CUDA.
+        dtype: "float32", "bfloat16", "float16" or "float8"; None: float32 on a CPU, bfloat16 on CUDA.
         batch_tokens: tokens of one step; None: 2048 on a CPU, 32768 on CUDA.
         cache_bytes: bound of the audio tokens kept for later pairs; 0: none are.
         kept_kv_bytes: bound of the prefixes' keys and values kept for later pairs, see `Reranker.kv_bytes`.
@@ -57,7 +58,10 @@ def load_reranker(
     yes, no = (tokenizer.encode(word).ids[0] for word in (chosen.yes, chosen.no))
     if yes == no:
         raise ModelError(f"{folder}: {chosen.yes!r} and {chosen.no!r} begin with the same token, wanted two")
-    model = load_model(folder, adapter=adapter, dtype=DTYPES[pick_dtype(dtype, where)], device=where)
+    dtype = pick_dtype(dtype, where)
+    model = load_model(folder, adapter=adapter, dtype=DTYPES[dtype], device=where)
+    if dtype == "float8":
+        quantize_linears(model)
     return Reranker(
         model,
         chosen,

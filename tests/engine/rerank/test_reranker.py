@@ -22,6 +22,9 @@ from ... import tiny, tolerances
 from .conftest import LENGTHS, TEXTS
 
 
+WAIT_S = 200.0
+
+
 def make(checkpoint, **settings):
     return harken.load_reranker(checkpoint, device="cpu", **settings)
 
@@ -107,10 +110,10 @@ def test_nothing_in_flight_changes_a_score(
             for bag, priority in zip(bags, priorities)
         ]
         for i, (bag, future) in enumerate(zip(bags, submitted)):
-            answer = future.result(timeout=60)
+            answer = future.result(timeout=WAIT_S)
             if i in cancelled and answer.cancel():
                 continue
-            scores = [ranked.score for ranked in answer.result(timeout=60)]
+            scores = [ranked.score for ranked in answer.result(timeout=WAIT_S)]
             assert close(scores, [naive.score(direction, TEXTS[text], clips[clip]) for direction, text, clip in bag])
     assert ours.num_cached_bytes <= cache_bytes
     idle(ours)
@@ -120,7 +123,7 @@ def idle(reranker):
     """Wait for the model's thread to end, then nothing may be left."""
     thread = reranker._runner._thread
     if thread is not None:
-        thread.join(timeout=60)
+        thread.join(timeout=WAIT_S)
     assert reranker._runner._thread is None
     assert reranker._runner.num_pending_tokens == 0 and not len(reranker._runner._scheduler)
     assert reranker._scorer.num_held == 0
@@ -133,7 +136,7 @@ def test_many_threads_and_mixed_priorities(checkpoint, naive, clips):
 
     def ask(seed):
         mine = random.Random(seed).sample(places, 8)
-        got = ours.submit([pair(clips, *p) for p in mine], priority=seed % 3).result(timeout=60)
+        got = ours.submit([pair(clips, *p) for p in mine], priority=seed % 3).result(timeout=WAIT_S)
         if not close([r.score for r in got], [naive.score(d, TEXTS[t], clips[c]) for d, t, c in mine]):
             wrong.append(seed)
 
@@ -177,7 +180,7 @@ class Gate:
         def score(groups):
             self.reached.set()
             self.num_steps += 1
-            assert self.go.wait(60)
+            assert self.go.wait(WAIT_S)
             return inner(groups)
 
         monkeypatch.setattr(reranker._scorer, "score", score)
@@ -187,11 +190,11 @@ def test_cancelled_pairs_never_run_and_make_room(checkpoint, naive, clips, monke
     ours = make(checkpoint, batch_tokens=1)
     gate = Gate(ours, monkeypatch)
     first = ours.submit([(clips[0], TEXTS[0])])
-    assert gate.reached.wait(60)
+    assert gate.reached.wait(WAIT_S)
     second = ours.submit([(clips[1], text) for text in TEXTS])
     assert ours._runner.num_pending_tokens > 0 and second.cancel()
     gate.go.set()
-    assert close(first.result(timeout=60)[0].score, naive.score("a2t", TEXTS[0], clips[0]))
+    assert close(first.result(timeout=WAIT_S)[0].score, naive.score("a2t", TEXTS[0], clips[0]))
     with pytest.raises(CancelledError):
         second.result()
     idle(ours)
@@ -207,9 +210,9 @@ def test_urgent_pairs_go_first(checkpoint, clips, monkeypatch):
     for priority, name in calls:
         futures.append(ours.submit([(clips[0], name)], priority))
         futures[-1].add_done_callback(lambda _, name=name: done.append(name))
-        assert gate.reached.wait(60)
+        assert gate.reached.wait(WAIT_S)
     gate.go.set()
-    wait(futures, timeout=60)
+    wait(futures, timeout=WAIT_S)
     idle(ours)
     assert done == ["blocks", "urgent", "soon", "slow"]
 
@@ -221,17 +224,17 @@ def test_callers_wait_when_too_much_is_pending(checkpoint, clips, monkeypatch):
     submitted = threading.Event()
 
     def ask():
-        ours.submit([(clip, text) for clip in clips for text in TEXTS]).result(timeout=60)
+        ours.submit([(clip, text) for clip in clips for text in TEXTS]).result(timeout=WAIT_S)
         submitted.set()
 
     thread = threading.Thread(target=ask)
     thread.start()
-    assert gate.reached.wait(60)
+    assert gate.reached.wait(WAIT_S)
     # The caller is inside submit, held back: 25 pairs of 300 tokens would be far more than may wait.
     most = ours._runner.num_pending_tokens
     assert 0 < most <= 900 and not submitted.is_set()
     gate.go.set()
-    thread.join(timeout=60)
+    thread.join(timeout=WAIT_S)
     assert submitted.is_set() and ours.work.num_pairs == 25
     idle(ours)
 
@@ -269,7 +272,7 @@ def test_a_pair_the_model_fails_on_leaves_its_group_right(checkpoint, naive, cli
     poisoned = lengths[3]
     assert lengths.count(poisoned) == 1
     monkeypatch.setattr(ours._scorer, "score", score)
-    got = ours.submit([(clips[0], text) for text in TEXTS]).result(timeout=60)
+    got = ours.submit([(clips[0], text) for text in TEXTS]).result(timeout=WAIT_S)
     assert got[3].score is None and "out of memory" in got[3].error
     rest = [0, 1, 2, 4]
     assert close([got[i].score for i in rest], [naive.score("a2t", TEXTS[i], clips[0]) for i in rest])
