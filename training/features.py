@@ -5,17 +5,27 @@
 
 Clips are never padded: a clip of t seconds has about 25 t rows. Clips that cannot be read are listed, not cached.
 
+    python -m harken.training.features --data DIR
+
 Source: own.
 """
 
+import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from ..engine.audio import load_audio
+from ..engine.convert.mini import build_mini
+from ..engine.models.load import load_model
 from ..errors import AudioError, FileFormatError
-from .data import Clip
+from .data import Clip, load_manifest
+
+Encode = Callable[[Sequence[Clip]], Iterator[np.ndarray | str]]
 
 
 class FeatureCache:
@@ -48,12 +58,7 @@ class FeatureCache:
         return self._rows[start:stop]
 
 
-def write_cache(
-    folder: str | Path,
-    clips: Sequence[Clip],
-    encode: Callable[[Sequence[Clip]], Iterable[np.ndarray | str]],
-    source: str,
-) -> list[str]:
+def write_cache(folder: str | Path, clips: Sequence[Clip], encode: Encode, source: str) -> list[str]:
     """Fill a cache folder.
 
     Args:
@@ -83,3 +88,50 @@ def write_cache(
     index = {"source": source, "ids": ids, "lengths": [len(r) for r in rows]}
     (folder / "clips.json").write_text(json.dumps(index))
     return problems
+
+
+def tower_encoder(model: str | Path, max_s: float = 30.0) -> Encode:
+    """An `encode` for `write_cache`: the audio tower of a checkpoint, in float32, on sounds cut at `max_s`."""
+    tower = load_model(model, dtype=torch.float32, device="cpu").tower
+    rate_hz = tower.spec.sample_rate_hz
+
+    @torch.inference_mode()
+    def encode(clips: Sequence[Clip]) -> Iterator[np.ndarray | str]:
+        got: list[np.ndarray | str] = []
+        for clip in clips:
+            try:
+                samples = load_audio(clip.path, rate_hz, max_s=max_s, long_audio="truncate").samples
+                got.append(samples if tower.num_tokens(len(samples)) > 0 else "too short for one audio token")
+            except AudioError as error:
+                got.append(str(error))
+        heard = [samples for samples in got if not isinstance(samples, str)]
+        rows: Iterator[torch.Tensor] = iter(())
+        if heard:
+            cuts = (0, *np.cumsum([len(samples) for samples in heard]).tolist())
+            encoded, lengths = tower.encode(tower.features(torch.from_numpy(np.concatenate(heard)), cuts))
+            rows = iter(encoded.split(lengths))
+        for one in got:
+            yield one if isinstance(one, str) else next(rows).numpy()
+
+    return encode
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m harken.training.features", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True, type=Path, help="folder with manifest.jsonl")
+    parser.add_argument("--out", type=Path, help="folder of the cache; default: DATA/features")
+    parser.add_argument("--model", type=Path, help="checkpoint folder; default: the built-in model")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    dataset = load_manifest(args.data)
+    model = args.model or build_mini()
+    problems = write_cache(args.out or args.data / "features", dataset.clips, tower_encoder(model), str(model))
+    for problem in dataset.problems + problems:
+        print(problem, file=sys.stderr)
+    print(f"{len(dataset.clips) - len(problems)} clips, {len(dataset.problems + problems)} left out", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

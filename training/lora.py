@@ -9,6 +9,7 @@ gets no gradient. Parameters, names and files stay peft's. No LoRA dropout.
 Source: own; LoRA (arXiv 2106.09685) equation 3, with the straight-through gradient for the rounding of W'.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def merge(model: nn.Module) -> None:
 def use_merged(model: nn.Module) -> None:
     """Let every LoRA layer of `model` run on its merged weight."""
     for layer in lora_layers(model):
-        layer.forward = _forward.__get__(layer)
+        layer.forward = partial(_forward, layer)
     merge(model)
 
 

@@ -10,15 +10,17 @@ Letters: B prompts, L tokens of the longest, W width, D dimensions of the vector
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Qwen2AudioForConditionalGeneration
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from ..engine.recipes import Recipe
 from ..engine.text.template import Prompt, Template
@@ -28,6 +30,16 @@ from . import lora
 
 _TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 DIM = 512
+
+
+def _fuse_norms(decoder: nn.Module) -> None:
+    """Let the decoder's RMSNorms run as one operation, which keeps fewer copies for the backward pass."""
+    for norm in (module for module in decoder.modules() if isinstance(module, LlamaRMSNorm)):
+        norm.forward = partial(_rms_norm, norm)
+
+
+def _rms_norm(norm: LlamaRMSNorm, x: torch.Tensor) -> torch.Tensor:
+    return F.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
 class Head(nn.Module):
@@ -43,18 +55,21 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def whiten(self, states_BW: torch.Tensor) -> None:
-        """Start from the principal axes of some states, their mean taken out, each axis near unit variance."""
+        """Start from the principal axes of some states, their mean taken out, each axis near unit variance.
+
+        Where there are fewer axes than outputs, the other rows stay as drawn.
+        """
         x = states_BW.double()
         mean = x.mean(0)
         direction = mean / mean.norm()
         x = x - mean
         x = x - (x @ direction)[:, None] * direction
         values, axes = torch.linalg.eigh(x.T @ x / len(x))
-        kept = slice(len(values) - DIM, None)
+        kept = slice(max(0, len(values) - DIM), None)
         floor = 0.1 * values[kept].mean()
         weight = (axes[:, kept] / (values[kept].clamp_min(0) + floor).sqrt()).T
         weight = weight - (weight @ direction)[:, None] * direction
-        self.linear.weight.copy_(weight)
+        self.linear.weight[: len(weight)] = weight.to(self.linear.weight)
 
 
 class TrainableEmbedder(nn.Module):
@@ -95,6 +110,7 @@ class TrainableEmbedder(nn.Module):
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
         lora.use_merged(self._decoder)
+        _fuse_norms(self._decoder)
         width = base.config.text_config.hidden_size
         self.audio_head, self.text_head = Head(width), Head(width)
         self.recipe, self.max_tokens, self.dtype = recipe, max_tokens, dtype
@@ -157,9 +173,10 @@ class TrainableEmbedder(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write adapter and heads in float16: `adapter_config.json`, `adapter_model.safetensors`, `heads.safetensors`."""
         folder = Path(folder)
-        self.peft.save_pretrained(folder)
-        from safetensors.torch import load_file
-
+        self.peft.peft_config[lora.ADAPTER].base_model_name_or_path = self.recipe.name
+        self.peft.save_pretrained(folder, save_embedding_layers=False)
+        # peft's template of a model card, with nothing filled in.
+        (folder / "README.md").unlink(missing_ok=True)
         file = folder / "adapter_model.safetensors"
         save_file({k: v.half() for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
         heads = {k: v.half() for k, v in self.state_dict().items() if k.startswith(("audio_head.", "text_head."))}

@@ -26,7 +26,7 @@ from ..engine.convert.mini import build_mini
 from ..engine.recipes import get_recipe
 from ..errors import InputError
 from . import lora
-from .batches import BatchPlan, augment, draw_captions, draw_clips, fitting, steps_per_epoch
+from .batches import BatchPlan, augment, draw_captions, draw_clips, fitting
 from .data import Clip, load_manifest
 from .embed import embed_clips
 from .evaluate import report
@@ -40,7 +40,7 @@ class Settings:
     """What a run is made of; kept in its checkpoint, which another run with other settings refuses."""
 
     seed: int = 0
-    num_epochs: int = 8
+    num_steps: int = 300
     rank: int = 16
     lora_lr: float = 4e-4
     # Of projector and heads, which start from random or whitened weights.
@@ -73,7 +73,6 @@ class Run:
             raise InputError(f"{len(train)} clips to train on, wanted a batch of {settings.batch.batch_size} or more")
         self.model, self.train, self.val, self.features = model, train, val, features
         self.settings, self.out = settings, out
-        self.num_steps = settings.num_epochs * steps_per_epoch(len(train), settings.batch.batch_size)
         self.step, self.best, self.worse = 0, -1.0, 0
         named = model.trainable()
         is_lora = lambda name: ".lora_" in name
@@ -93,12 +92,12 @@ class Run:
 
     def go(self) -> None:
         """Train to the end, or until validation stops getting better."""
-        while self.step < self.num_steps and self.worse < self.settings.patience:
+        while self.step < self.settings.num_steps and self.worse < self.settings.patience:
             started = time.perf_counter()
             values = self._train_step()
             self.step += 1
             self._log(step=self.step, **values, seconds=round(time.perf_counter() - started, 2))
-            if self.step % self.settings.validate_every == 0 or self.step == self.num_steps:
+            if self.step % self.settings.validate_every == 0 or self.step == self.settings.num_steps:
                 self._validate()
                 self._save()
 
@@ -111,7 +110,7 @@ class Run:
         text = self.model.text(texts)
         loss = symmetric_info_nce(audio, text, s.tau, torch.from_numpy(fitting(clips, texts)))
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * schedule(self.step, self.num_steps, s.warmup_steps)
+            group["lr"] = group["peak"] * schedule(self.step, s.num_steps, s.warmup_steps)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.trainable().values(), s.max_grad_norm)
@@ -187,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--features", type=Path, help="cache of tower outputs; default: DATA/features")
     parser.add_argument("--model", type=Path, help="checkpoint folder; default: the built-in model")
-    parser.add_argument("--epochs", type=int, default=Settings().num_epochs)
+    parser.add_argument("--steps", type=int, default=Settings().num_steps)
     parser.add_argument(
         "--max-tokens", type=int, default=BatchPlan().max_tokens, help="longest crop, 25 tokens a second"
     )
@@ -203,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
     print(f"{len(usable)} clips, {len(dataset.problems + missing)} left out", file=sys.stderr)
     batch = BatchPlan(max_tokens=args.max_tokens)
-    settings = Settings(seed=args.seed, num_epochs=args.epochs, batch=batch)
+    settings = Settings(seed=args.seed, num_steps=args.steps, batch=batch)
     model = TrainableEmbedder(args.model or build_mini(), get_recipe("harken-mini"), rank=settings.rank, seed=args.seed)
     train, val = ([clip for clip in usable if clip.split == split] for split in ("train", "val"))
     Run(model, train, val, features, settings, args.out).go()

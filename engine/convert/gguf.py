@@ -128,7 +128,8 @@ class GgufLlama:
                 f"{self.path}: tokenizer {kind[0]!r} with pre-tokenizer {kind[1]!r}, wanted 'gpt2' with 'smollm'"
             )
         tokens = self._required("tokenizer.ggml.tokens")
-        merges = [tuple(merge.split(" ")) for merge in self._required("tokenizer.ggml.merges")]
+        # Neither half of a merge holds a blank: the byte-level alphabet writes it as another letter.
+        merges = [(left, right) for left, right in (m.split(" ") for m in self._required("tokenizer.ggml.merges"))]
         special = [t for t, kind in zip(tokens, self._required("tokenizer.ggml.token_type")) if kind == _CONTROL]
         return byte_level_bpe({token: i for i, token in enumerate(tokens)}, merges, [*special, *extra_tokens])
 
@@ -139,7 +140,7 @@ def unpermute(weight: np.ndarray, num_heads: int) -> np.ndarray:
     return weight.reshape(num_heads, half, 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def byte_level_bpe(vocabulary: dict[str, int], merges: list[tuple[str, ...]], special: list[str]) -> Tokenizer:
+def byte_level_bpe(vocabulary: dict[str, int], merges: list[tuple[str, str]], special: list[str]) -> Tokenizer:
     """Byte-level BPE in which every digit stands alone; `special` tokens are recognised in text and never split."""
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -148,6 +149,6 @@ def byte_level_bpe(vocabulary: dict[str, int], merges: list[tuple[str, ...]], sp
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel(add_prefix_space=True, trim_offsets=True, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     return tokenizer

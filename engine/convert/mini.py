@@ -157,11 +157,9 @@ def _write(
     tokenizer: Tokenizer,
 ) -> None:
     rows, width = decoder["embed_tokens.weight"].shape
-    first = tokenizer.token_to_id(AUDIO_TOKENS[0])
-    if [tokenizer.token_to_id(token) for token in AUDIO_TOKENS] != [rows, rows + 1, rows + 2]:
-        raise ModelError(
-            f"the tokenizer gives {AUDIO_TOKENS[0]} the id {first}, wanted {rows}, the first behind the vocabulary"
-        )
+    ids = [tokenizer.token_to_id(token) for token in AUDIO_TOKENS]
+    if ids != [rows, rows + 1, rows + 2]:
+        raise ModelError(f"the tokenizer gives {AUDIO_TOKENS} the ids {ids}, wanted {rows} and those after it")
     state = {f"audio_tower.{name}": tensor for name, tensor in encoder.items()}
     state |= {f"language_model.model.{name}": tensor for name, tensor in decoder.items() if name != "lm_head.weight"}
     embeddings = _with_mean_rows(decoder["embed_tokens.weight"])
@@ -174,7 +172,7 @@ def _write(
     half = {name: np.ascontiguousarray(tensor.astype(np.float16)) for name, tensor in state.items()}
     save_file(half, out / "model.safetensors", metadata={"format": "pt"})
     text_config = {**text_config, "model_type": "llama", "vocab_size": rows + 3, "tie_word_embeddings": False}
-    _write_json(out / "config.json", _config(encoder, text_config, first))
+    _write_json(out / "config.json", _config(encoder, text_config, rows))
     tokenizer.save(str(out / "tokenizer.json"))
     _write_json(out / "tokenizer_config.json", _TOKENIZER_CONFIG)
     _write_json(out / "preprocessor_config.json", _preprocessor(encoder["conv1.weight"].shape[1]))
