@@ -1,8 +1,8 @@
 """Omni-Embed-Audio: the mean over the whole prompt, then one head for sounds and one for text.
 
-The paper prompts sounds with `passage:`; the released code leaves sounds bare, and so does this. Texts are cut so that the
-prompt has the released limit of tokens; the released code cuts the prompt's end instead, which only shows in texts that long.
-The pooled state is scaled to unit length before the head, as at the release's inference.
+The paper prompts sounds with `passage:`; the released code leaves sounds bare, and so does this. A text is cut where its
+prompt would pass the release's limit of tokens. The pooled state is scaled to unit length before the head, as at the
+release's inference.
 
 Nemotron's decoder looks one way or both in the released code, depending on transformers' version and on padding. The
 published figures were reproduced with single clips, which were causal; so causal is what stands here.

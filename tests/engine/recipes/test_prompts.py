@@ -1,5 +1,7 @@
 """Prompt strings of the published systems, letter by letter, and the tokens they make."""
 
+from dataclasses import replace
+
 import pytest
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as HubTokenizer
@@ -7,6 +9,7 @@ from tokenizers import Tokenizer as HubTokenizer
 from harken.engine.recipes import get_recipe, recipes
 from harken.engine.text.template import Template
 from harken.engine.text.tokenizer import Tokenizer
+from harken.errors import ModelError
 
 from ... import tiny
 
@@ -128,3 +131,9 @@ def test_oea_drops_blanks_only_at_the_end(words):
 def test_every_recipe_names_its_source_and_licence():
     for name, recipe in recipes().items():
         assert recipe.source and recipe.licence and recipe.backbones, name
+
+
+@pytest.mark.parametrize("template", ["{audio}", "{text}", "{audio}{text}{text}"])
+def test_a_prompt_for_both_must_hold_both_once(template):
+    with pytest.raises(ModelError, match="audio_text_template must hold {"):
+        replace(get_recipe("aurola-3b"), audio_text_template=template)
