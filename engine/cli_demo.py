@@ -43,21 +43,23 @@ def demo(device: DeviceOption = None, as_json: JsonOption = False) -> None:
         )
         captions = {clip["file"]: clip["caption"] for clip in clips}
         hits = index.search(model.encode_text(list(QUERIES)), k=TOP)
-        emit(_rows(QUERIES, hits, captions), as_json, title="Text finds sound")
+        emit(_rows(QUERIES, hits, captions, every=as_json), as_json, title="Text finds sound")
         query = names[0]
         near = index.search(vectors[:1], k=TOP + 1)
-        emit(_rows([query], near, captions, skip=query), as_json, title="Sound finds sound")
+        emit(_rows([query], near, captions, every=as_json, skip=query), as_json, title="Sound finds sound")
 
 
-def _rows(queries: Any, hits: Any, captions: dict[str, str], skip: str | None = None) -> list[dict[str, Any]]:
-    """One row a hit; a query's name stands beside its first hit only."""
+def _rows(
+    queries: Any, hits: Any, captions: dict[str, str], *, every: bool, skip: str | None = None
+) -> list[dict[str, Any]]:
+    """One row a hit; a query's name stands beside every hit of it, or beside the first only."""
     rows = []
     for query, ids, scores in zip(queries, hits.ids, hits.scores):
         found = [(name, float(score)) for name, score in zip(ids, scores) if name != skip]
         for rank, (name, score) in enumerate(found[:TOP], 1):
             rows.append(
                 {
-                    "query": query if rank == 1 else "",
+                    "query": query if every or rank == 1 else "",
                     "rank": rank,
                     "score": score,
                     "clip": name,

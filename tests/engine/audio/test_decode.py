@@ -9,6 +9,7 @@ import types
 import numpy as np
 import pytest
 import soundfile
+
 from harken.engine.audio import Waveform, decode, probe
 from harken.errors import AudioError
 

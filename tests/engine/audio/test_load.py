@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+
 from harken.engine.audio import Waveform, load_audio, resample, source_name, split_windows
 from harken.errors import AudioError, InputError
 

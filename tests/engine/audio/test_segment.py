@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from harken.engine.audio import Waveform
 from harken.engine.audio.segment import drop_silences
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from harken.engine.fingerprint import Fingerprint
 from harken.engine.index import Hit, Index
 from harken.errors import FingerprintError, InputError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ...tolerances import INDEX_SCORE_ATOL
 

@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+
 from harken.engine.index import Index
 from harken.errors import FileFormatError, InputError, OutputError
 
