@@ -18,6 +18,8 @@ LSE_MERGE = 5e-4
 P_YES_FP32 = 1e-5
 # The same of log P(Yes)/P(No), which does not shrink where P is near 0 or 1: a state's error times the two rows' distance.
 LOG_ODDS_FP32 = 1e-3
+# The same in narrower numbers against float32, on tiny random models: 0.09, 0.016 and 1.3 were measured, spread of scores 5.
+LOG_ODDS = {"bfloat16": 0.3, "float16": 0.05, "float8": 2.5}
 # Smallest cosine of a pooled state with 8-bit linear layers to the float32 one, on tiny random models, where errors add
 # up more than in trained ones.
 COSINE_FP8 = 0.98
@@ -26,3 +28,15 @@ ALM2VEC_PUBLISHED = 2e-3
 # Largest difference of an index's score to float64's on the unrounded vectors, unit vectors of 64 components: rounding of
 # the sum, of the stored numbers, of numbers and query to 8 and 11 bits.
 INDEX_SCORE_ATOL = {"float32": 1e-6, "float16": 1e-3, "int8": 2e-2}
+# Largest difference of Whisper's log-mel to transformers', whose own float32 lies up to 1.4e-5 from float64.
+LOGMEL_HF = 2e-5
+# The same on pure tones in near silence, where its float32 strays up to 4e-5.
+LOGMEL_HF_TONES = 1e-4
+# Largest difference of log-mel in decibels (0 to -100) between float32 and float64, pure tones in near silence included.
+LOGMEL_DB = 1e-2
+# Largest difference of log-mel in decibels between two ways to compute it in float64.
+LOGMEL_FP64 = 1e-9
+# Largest difference, absolute and relative, of a clip's log-mel when it is packed with others: only blocking may differ.
+LOGMEL_NEIGHBOURS = 1e-6
+# Largest difference of the log-mel kernel to float64, in Whisper's units (a quarter of a decade).
+LOGMEL_KERNEL = 1e-4

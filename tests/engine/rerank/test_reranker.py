@@ -59,6 +59,13 @@ def test_the_trained_spelling_and_the_audio_first_order_equal_transformers(check
     assert close(got, [naive.score("audio-first", text, clip) for clip in clips for text in TEXTS])
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8"])
+def test_narrow_numbers_move_scores_by_their_rounding(checkpoint, reranker, clips, dtype):
+    pairs = [pair(clips, d, t, c) for d in ("a2t", "t2a") for t in range(3) for c in range(3)]
+    log_odds = [np.log(p) - np.log1p(-p) for p in (r.predict(pairs) for r in (reranker, make(checkpoint, dtype=dtype)))]
+    assert np.abs(log_odds[0] - log_odds[1]).max() < tolerances.LOG_ODDS[dtype]
+
+
 def test_rank_orders_and_cuts(reranker, naive, clips):
     want = [naive.score("a2t", text, clips[0]) for text in TEXTS]
     ranked = reranker.rank(clips[0], TEXTS, top_k=3)
