@@ -5,7 +5,7 @@
 
 A Parquet part of float32 is what `vectors.read_vectors` reads; the sounds that failed are in files of their own.
 
-int8 is q = round(127 v / max|v|) a row, with scale = max|v| / 127: v = scale q.
+int8 rows have a scale beside them: quantize.py.
 
 Source: own; clip-retrieval's folders.
 """
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from ...errors import InputError
 from ..durable import written_aside
+from ..quantize import quantize
 from .entry import Entry
 from .reading import Failed
 
@@ -72,13 +73,6 @@ def make_sink(kind: str, dtype: str, about: Mapping[str, Any]) -> Sink:
     if kind not in SINKS:
         raise InputError(f"the output's format is {kind!r}; wanted one of {list(SINKS)}")
     return SINKS[kind](dtype, about)
-
-
-def quantize(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[m, d] float32 to ([m, d] int8, scale [m] float32)."""
-    scale = (np.abs(vectors).max(axis=1) / np.float32(127)).astype(np.float32)
-    safe = np.where(scale > 0, scale, np.float32(1))
-    return np.rint(vectors / safe[:, None]).clip(-127, 127).astype(np.int8), scale
 
 
 class ParquetSink:

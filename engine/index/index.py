@@ -15,8 +15,8 @@ import torch
 
 from ...errors import FingerprintError, InputError
 from ...kernels.topk import topk
-from ..bulk.sinks import quantize
 from ..fingerprint import Fingerprint, require_same
+from ..quantize import quantize
 from .hits import Hits
 from .rows import make_rows, refuse_not_finite
 from .store import DTYPES, Stored, open_stored, save, verify
