@@ -50,7 +50,8 @@ class Share:
 
 @dataclass(order=True, slots=True)
 class _Group:
-    rank: tuple[int, int]
+    # The priority, negated. Groups of one rank stay in the order in which they came.
+    rank: int
     prefix: Hashable = field(compare=False)
     jobs: deque[Job] = field(default_factory=deque, compare=False)
 
@@ -74,7 +75,6 @@ class Scheduler:
         self._by_key: dict[tuple[int, Hashable], _Group] = {}
         self._num_waiting: Counter[Hashable] = Counter()
         self._held: dict[Hashable, int] = {}
-        self._num_arrived = 0
 
     def __len__(self) -> int:
         """Pairs that wait."""
@@ -89,9 +89,8 @@ class Scheduler:
         for job in jobs:
             key = -job.priority, job.prefix
             if key not in self._by_key:
-                self._by_key[key] = _Group((-job.priority, self._num_arrived), job.prefix)
+                self._by_key[key] = _Group(-job.priority, job.prefix)
                 insort(self._groups, self._by_key[key])
-                self._num_arrived += 1
             self._by_key[key].jobs.append(job)
             self._num_waiting[job.prefix] += 1
             job.waiting = True
@@ -139,7 +138,7 @@ class Scheduler:
             if full:
                 break
             self._groups.pop(0)
-            del self._by_key[group.rank[0], group.prefix]
+            del self._by_key[group.rank, group.prefix]
         self._hold(here)
         return step
 

@@ -108,6 +108,23 @@ def test_an_urgent_group_comes_between_and_the_first_one_goes_on():
     assert (slow.prefix, slow.num_new_prefix_tokens) == ("slow", 0)
 
 
+def test_groups_of_one_priority_run_in_the_order_in_which_they_came():
+    scheduler = Scheduler(2, 0)
+    for prefix in "cab":
+        scheduler.add(jobs(prefix, 1, [1]))
+    assert [share.prefix for _ in range(3) for share in scheduler.next_step()] == ["c", "a", "b"]
+
+
+def test_where_too_much_is_held_what_runs_last_is_dropped():
+    scheduler = Scheduler(20, 10)
+    for priority, prefix in enumerate(("first", "second", "third")):
+        scheduler.add(jobs(prefix, 10, [10, 10], priority))
+        assert [share.prefix for share in scheduler.next_step()] == [prefix]
+    assert scheduler.held == {"second", "third"}
+    computed = [(share.prefix, share.num_new_prefix_tokens) for _ in range(3) for share in scheduler.next_step()]
+    assert computed == [("third", 0), ("second", 0), ("first", 10)]
+
+
 def test_a_kept_prefix_costs_nothing():
     scheduler = Scheduler(30, 100)
     scheduler.add(jobs("kept", 25, [10, 10, 10]))
