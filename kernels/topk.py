@@ -11,6 +11,7 @@ device). Knows nothing of shards, names or metadata.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from ..errors import InputError
@@ -28,6 +29,7 @@ PRODUCT_DTYPE = {
     torch.float8_e4m3fn: torch.float16,
 }
 FIRST_BLOCK = 1024
+GROWTH = 3
 # A tail shorter than this is padded: BLAS sums short products in another order, and equal rows must score equally.
 ALIGN = 64
 
@@ -97,10 +99,10 @@ def topk_reference(
     if not Q or not N:
         return best
     # BLAS sums in one order for every row only at query counts of a multiple of this.
-    pad = 8 if D % 16 == 0 else 16
+    pad = 4 if D % 16 == 0 else 16
     queries_PD = queries_QD.new_zeros((-(-Q // pad) * pad, D))
     queries_PD[:Q] = queries_QD.to(PRODUCT_DTYPE[corpus_ND.dtype])
-    for start, stop in _blocks(N, max(1 << 20 >> queries_PD.shape[0].bit_length(), FIRST_BLOCK)):
+    for start, stop in _blocks(N, max((1 << 21) // queries_PD.shape[0], FIRST_BLOCK)):
         scores_BQ = _score(queries_PD, corpus_ND[start:stop])[:, :Q]
         if scales_N is not None:
             scores_BQ *= scales_N[start:stop, None]
@@ -211,10 +213,10 @@ def check_topk(
 
 
 def _blocks(num_rows: int, max_rows: int) -> Iterator[tuple[int, int]]:
-    """Blocks that double what was seen, so that each holds about k candidates a query; a short tail stands alone."""
+    """Blocks of GROWTH times what was seen, so that each holds a few k candidates a query; a short tail stands alone."""
     start, whole = 0, num_rows - num_rows % ALIGN
     while start < whole:
-        stop = min(whole, start + min(max(start, FIRST_BLOCK), max_rows))
+        stop = min(whole, start + min(max(start * GROWTH, FIRST_BLOCK), max_rows))
         yield start, stop
         start = stop
     if whole < num_rows:
@@ -230,24 +232,33 @@ def _score(queries_PD: torch.Tensor, corpus_BD: torch.Tensor) -> torch.Tensor:
         return (padded.float() @ queries_PD.T)[:B]
     if corpus_BD.dtype == torch.float32:
         return corpus_BD @ queries_PD.T
-    step = max(ALIGN, (1 << 20) // D // ALIGN * ALIGN)
+    step = max(ALIGN, (1 << 21) // D // ALIGN * ALIGN)
     return torch.cat([corpus_BD[i : i + step].float() @ queries_PD.T for i in range(0, B, step)])
+
+
+def _above(scores_BQ: torch.Tensor, floor_Q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and queries of the scores over their query's floor, by row."""
+    if scores_BQ.is_cuda:
+        return (scores_BQ > floor_Q).nonzero(as_tuple=True)
+    # numpy on one thread: the sweep is short, and parallel sweeps of a busy machine wait for their slowest thread.
+    row_M, query_M = np.nonzero(scores_BQ.numpy() > floor_Q.numpy())
+    return torch.from_numpy(row_M), torch.from_numpy(query_M)
 
 
 def _fold(best: TopK, scores_BQ: torch.Tensor, start: int) -> TopK:
     """Merge a block into the hits so far. Its ids are all higher, so a score equal to the k-th best stays out."""
     Q, k = best.scores_QK.shape
     floor_Q = best.scores_QK[:, -1]
-    hit_M2 = (scores_BQ > floor_Q).nonzero()
-    if hit_M2.shape[0] > 4 * k * Q and scores_BQ.shape[0] > k:
+    row_M, query_M = _above(scores_BQ, floor_Q)
+    if row_M.numel() > 4 * k * Q and scores_BQ.shape[0] > k:
         floor_Q = torch.maximum(
-            floor_Q.nextafter(floor_Q.new_tensor(torch.inf)), scores_BQ.T.topk(k, dim=1).values[:, -1]
+            floor_Q, scores_BQ.T.topk(k, dim=1).values[:, -1].nextafter(floor_Q.new_tensor(NEG_INF))
         )
-        hit_M2 = (scores_BQ >= floor_Q).nonzero()
-    if not hit_M2.shape[0]:
+        row_M, query_M = _above(scores_BQ, floor_Q)
+    if not row_M.numel():
         return best
-    query_M, order = hit_M2[:, 1].sort(stable=True)
-    row_M = hit_M2[order, 0]
+    query_M, order = query_M.sort(stable=True)
+    row_M = row_M[order]
     count_Q = torch.bincount(query_M, minlength=Q)
     slot_M = torch.arange(row_M.numel(), device=row_M.device) - (count_Q.cumsum(0) - count_Q)[query_M]
     found = empty_topk(Q, int(count_Q.max()), scores_BQ.device)

@@ -14,8 +14,6 @@ depend on the number of queries. Reads N * D * itemsize + Q * k * GROUP * D * it
 bytes a query, and a corpus for which that is over MAX_KEYS_BYTES goes in parts, each with the k-th best score so far as floor.
 """
 
-from dataclasses import replace
-
 import torch
 import triton
 import triton.language as tl
@@ -350,13 +348,13 @@ def _aot_cases() -> list[AotCase]:
         scaled = options | {"HAS_SCALES": stored.itemsize == 1}
         for num_queries in QUERIES_COMPILED[stored]:
             sizes = block_sizes(num_queries, product)
-            launch = {name: sizes.pop(name) for name in ("num_warps", "num_stages")}
+            warps, stages = sizes.pop("num_warps"), sizes.pop("num_stages")
             signature = types | {"floor_ptr": "*fp32", "flag_ptr": "*i64", "Q": "i32", "num_groups": "i32"}
             divisible = (*(n for n in signature if n.endswith("_ptr")), "stride_corpus", "D")
             name = f"topk score {triton_name} Q{sizes['BLOCK_Q']} N{sizes['BLOCK_N']} D{sizes['BLOCK_D']}"
             constexprs = sizes | scaled | {"EVEN_D": True}
-            case = AotCase(name, score_groups_kernel, signature, constexprs, **launch, divisible=divisible, archs=archs)
-            cases.append(replace(case, needs_mma=True))
+            case = AotCase(name, score_groups_kernel, signature, constexprs, warps, stages, divisible, True, archs)
+            cases.append(case)
         signature = types | {"chosen_ptr": "*i64", "S": "i32"}
         divisible = (*(n for n in signature if n.endswith("_ptr")), "stride_corpus", "D")
         constexprs = scaled | {"BLOCK_D": RESCORE_D}

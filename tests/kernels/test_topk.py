@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 DTYPES = [*PRODUCT_DTYPE]
-few = settings(max_examples=16, deadline=None, derandomize=True)
+few = settings(max_examples=10, deadline=None, derandomize=True)
 both = pytest.mark.parametrize("backend", available())
 NEG_INF = float("-inf")
 
