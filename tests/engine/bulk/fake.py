@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from harken.engine.audio import Waveform, load_audio
 from harken.engine.bulk import Settings, run_bulk
 from harken.errors import HarkenError

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from harken.engine.bulk import run_bulk
 from harken.errors import InputError
 

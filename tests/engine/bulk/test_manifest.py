@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from harken.engine.bulk import Manifest, freeze
 from harken.engine.bulk.files import expand
 from harken.errors import FileFormatError, InputError

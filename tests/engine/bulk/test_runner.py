@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+
 from harken.engine.audio import load_audio
 from harken.engine.bulk import Settings, run_bulk
 from harken.engine.bulk import reading as reading_module
