@@ -91,8 +91,8 @@ def hann_window(spec: LogMelSpec) -> np.ndarray:
 @lru_cache(maxsize=32)
 def mel_filters(spec: LogMelSpec) -> np.ndarray:
     """float64 [num_bins, num_mels]: the weight of every power bin in every mel bin."""
-    ends = _to_mel(np.array([spec.f_min_hz, spec.f_max_hz]), spec.mel_scale)
-    corners = _to_hz(np.linspace(*ends, spec.num_mels + 2), spec.mel_scale)
+    low_mel, high_mel = _to_mel(np.array([spec.f_min_hz, spec.f_max_hz]), spec.mel_scale)
+    corners = _to_hz(np.linspace(low_mel, high_mel, spec.num_mels + 2), spec.mel_scale)
     bins = np.linspace(0, spec.sample_rate_hz / 2, spec.num_bins)[:, None]
     low, middle, high = corners[:-2], corners[1:-1], corners[2:]
     filters = np.maximum(0.0, np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)))

@@ -239,10 +239,11 @@ def _score(queries_PD: torch.Tensor, corpus_BD: torch.Tensor) -> torch.Tensor:
 def _above(scores_BQ: torch.Tensor, floor_Q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows and queries of the scores over their query's floor, by row."""
     if scores_BQ.is_cuda:
-        return (scores_BQ > floor_Q).nonzero(as_tuple=True)
+        row_M, query_M = (scores_BQ > floor_Q).nonzero(as_tuple=True)
+        return row_M, query_M
     # numpy on one thread: the sweep is short, and parallel sweeps of a busy machine wait for their slowest thread.
-    row_M, query_M = np.nonzero(scores_BQ.numpy() > floor_Q.numpy())
-    return torch.from_numpy(row_M), torch.from_numpy(query_M)
+    rows, queries = np.nonzero(scores_BQ.numpy() > floor_Q.numpy())
+    return torch.from_numpy(rows), torch.from_numpy(queries)
 
 
 def _fold(best: TopK, scores_BQ: torch.Tensor, start: int) -> TopK:

@@ -40,7 +40,7 @@ class LastStates:
         for beginning in dict.fromkeys(beginnings):
             group = [i for i, other in enumerate(beginnings) if other == beginning]
             members = [prompts[i] for i in group]
-            own_rows = [rows[i] for i in group if rows[i] is not None]
+            own_rows = [own for own in (rows[i] for i in group) if own is not None]
             states = self._run(beginning, members, torch.cat(own_rows) if own_rows else None)
             for i, state in zip(group, states):
                 out[i] = state
