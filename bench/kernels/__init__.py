@@ -1,0 +1,1 @@
+"""What each kernel costs beside what a user would call instead."""
