@@ -30,12 +30,14 @@ def rerank(
     ],
     query: Annotated[str | None, typer.Option("--query", help="Query of rows that name none")] = None,
     direction: Annotated[
-        str | None, typer.Option("--direction", help="a2t (queries are sounds) or t2a [told from the rows]")
+        str | None, typer.Option("--direction", help="a2t (queries are sounds) or t2a; default: told from the rows")
     ] = None,
     top: Annotated[int, typer.Option("-k", "--top", min=1, help="Hits a query that are reranked")] = 50,
-    weights: Annotated[Path | None, typer.Option("--weights", help="From `harken tune-fusion` [P(Yes) alone]")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="From `harken tune-fusion`; default: P(Yes) alone")
+    ] = None,
     recipe: Annotated[str, typer.Option("--recipe", help="Rerank recipe")] = "aurola-rerank",
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="JSON lines file [standard output]")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="JSON lines file; default: standard output")] = None,
     adapter: AdapterOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,

@@ -8,6 +8,7 @@ import soundfile
 from ... import tiny
 from ..hf import Qwen2AudioOracle
 from .naive import NaiveReranker
+from .use import make
 
 TEXTS = [
     "a dog barks",
@@ -35,3 +36,8 @@ def clips(tmp_path_factory) -> list[Path]:
 @pytest.fixture(scope="session")
 def naive(checkpoint) -> NaiveReranker:
     return NaiveReranker(Qwen2AudioOracle(checkpoint))
+
+
+@pytest.fixture(scope="session")
+def reranker(checkpoint):
+    return make(checkpoint)

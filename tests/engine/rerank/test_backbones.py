@@ -43,7 +43,7 @@ def test_qwen_omni(tmp_path, clips, layout, shards):
 
 
 def test_midasheng(tmp_path, clips):
-    """transformers has no such model: the oracle is the packed graph on whole prompts, which its own tests hold to a reference."""
+    """transformers has no such model: the oracle is the packed graph on whole prompts, which has tests of its own."""
     reranker = harken.load_reranker(midasheng(tmp_path / "model"), device="cpu")
     model, prompts = reranker.model, PairPrompts(reranker.tokenizer, reranker.recipe, reranker.model.audio_token_id)
 

@@ -13,33 +13,16 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import harken
-from harken.engine.audio import Waveform
 from harken.engine.recipes.rerank import TRAINED, get_rerank_recipe
 from harken.errors import AudioError, InputError, ModelError
 
 from ... import tiny, tolerances
 from .conftest import LENGTHS, TEXTS
-
-
-WAIT_S = 200.0
-
-
-def make(checkpoint, **settings):
-    return harken.load_reranker(checkpoint, device="cpu", **settings)
-
-
-@pytest.fixture(scope="module")
-def reranker(checkpoint):
-    return make(checkpoint)
+from .use import WAIT_S, close, idle, make
 
 
 def pair(clips, direction, text, clip):
     return (clips[clip], TEXTS[text]) if direction == "a2t" else (TEXTS[text], clips[clip])
-
-
-def close(got, want):
-    return np.abs(np.asarray(got) - np.asarray(want)).max() < tolerances.P_YES_FP32
 
 
 @pytest.mark.parametrize("direction", ["a2t", "t2a"])
@@ -124,16 +107,6 @@ def test_nothing_in_flight_changes_a_score(
             assert close(scores, [naive.score(direction, TEXTS[text], clips[clip]) for direction, text, clip in bag])
     assert ours.num_cached_bytes <= cache_bytes
     idle(ours)
-
-
-def idle(reranker):
-    """Wait for the model's thread to end, then nothing may be left."""
-    thread = reranker._runner._thread
-    if thread is not None:
-        thread.join(timeout=WAIT_S)
-    assert reranker._runner._thread is None
-    assert reranker._runner.num_pending_tokens == 0 and not len(reranker._runner._scheduler)
-    assert reranker._scorer.num_held == 0
 
 
 def test_many_threads_and_mixed_priorities(checkpoint, naive, clips):
@@ -302,62 +275,6 @@ def test_a_fault_of_the_program_reaches_whoever_waits(checkpoint, clips, monkeyp
     monkeypatch.setattr(ours._scorer, "score", inner)
     assert len(ours.predict([(clips[0], "rain")])) == 1
     idle(ours)
-
-
-def test_sounds_are_heard_once_and_kept_within_bounds(checkpoint, naive, clips):
-    ours = make(checkpoint)
-    ours.predict([(text, clip) for text in TEXTS for clip in clips])
-    assert ours.work.num_sounds == len(clips)
-    assert ours.work.num_audio_tokens == sum(ours.model.tower.num_tokens(n) for n in LENGTHS)
-    assert ours.num_cached_bytes == ours.work.num_audio_tokens * ours.model.width * 4
-    ours.predict([(text, clip) for text in TEXTS for clip in clips])
-    assert ours.work.num_sounds == len(clips)
-    forgetful = make(checkpoint, cache_bytes=0)
-    for _ in range(2):
-        forgetful.predict([(TEXTS[0], clip) for clip in clips])
-        idle(forgetful)
-    assert forgetful.work.num_sounds == 2 * len(clips) and forgetful.num_cached_bytes == 0
-
-
-def test_a_file_that_changes_is_heard_again(checkpoint, naive, tmp_path):
-    ours, path = make(checkpoint), tmp_path / "clip.wav"
-    for seed in (1, 2):
-        soundfile.write(path, tiny.wave(9000 + seed, seed=seed), 16000, subtype="FLOAT")
-        same = tmp_path / f"{seed}.wav"
-        same.write_bytes(path.read_bytes())
-        assert close(ours.predict([(TEXTS[0], path)]), naive.score("t2a", TEXTS[0], same))
-
-
-def test_every_kind_of_source_is_the_same_sound(checkpoint, naive, clips):
-    ours, samples = make(checkpoint), tiny.wave(LENGTHS[0], seed=0)
-    sources = [clips[0], str(clips[0]), clips[0].read_bytes(), (samples, 16000), Waveform(samples, 16000, "w")]
-    sources.append({"array": samples, "sampling_rate": 16000})
-    want = naive.score("t2a", TEXTS[1], clips[0])
-    assert close(ours.predict([(TEXTS[1], source) for source in sources]), want)
-    assert ours.work.num_sounds == 2  # the file, and the samples by their content
-
-
-def test_stored_audio_tokens_need_no_file(checkpoint, naive, clips, reranker):
-    stored = {f"clip-{i}": reranker.audio_tokens(clip) for i, clip in enumerate(clips)}
-    ours = make(checkpoint, stored={**stored, "bad": np.zeros((3, 5), np.float32)})
-    got = ours.predict([(TEXTS[0], name) for name in stored])
-    assert close(got, [naive.score("t2a", TEXTS[0], clip) for clip in clips])
-    assert ours.work.num_sounds == 0
-    (bad,) = ours.rank(TEXTS[0], ["bad"])
-    assert "wanted [n, 48]" in bad.error
-
-
-def test_kept_candidates_are_read_once_for_every_query(checkpoint, naive, clips):
-    ours = make(checkpoint, recipe="aurola-rerank-audio-first", kept_kv_bytes=1 << 26)
-    told = sum(ours.kv_bytes(n / 16000) for n in LENGTHS)
-    for text in TEXTS:
-        got = ours.predict([(text, clip) for clip in clips])
-        assert close(got, [naive.score("audio-first", text, clip) for clip in clips])
-    assert ours.work.num_prefixes == len(clips)
-    assert ours._scorer.kept.num_bytes == told
-    small = make(checkpoint, recipe="aurola-rerank-audio-first", kept_kv_bytes=told - 1)
-    small.predict([(text, clip) for text in TEXTS for clip in clips])
-    assert 0 < small._scorer.kept.num_bytes < told
 
 
 def test_what_is_a_sound_and_what_a_text(reranker, clips):
