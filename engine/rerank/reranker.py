@@ -172,10 +172,11 @@ class Reranker:
             AudioError: the sound cannot be read.
         """
         sound = self._sounds.read(source, source_name(source, "source"))
-        if sound.rows is not None:
-            return sound.rows.float().cpu().numpy()
-        assert sound.samples is not None
-        return self.model.audio_rows(self.model.features([sound.samples]))[0].float().cpu().numpy()
+        samples, rows = sound.samples, sound.rows
+        if rows is None:
+            assert samples is not None
+            rows, _ = self.model.audio_rows(self.model.features([samples]))
+        return rows.float().cpu().numpy()
 
     def direction_of(self, pair: tuple[Any, Any], given: Direction | None = None, name: str = "the pair") -> Direction:
         """Whether a pair's query is a sound ("a2t") or a text ("t2a"); `given` where the caller said it.
