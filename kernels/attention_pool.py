@@ -42,7 +42,8 @@ def attention_pool(
     if pick(backend, chunks_CD) == "triton":
         from .attention_pool_triton import attention_pool_triton
 
-        return attention_pool_triton(chunks_CD, cu_chunks, query_D)
+        with torch.cuda.device_of(chunks_CD):
+            return attention_pool_triton(chunks_CD, cu_chunks, query_D)
     return attention_pool_reference(chunks_CD, cu_chunks, query_D)
 
 

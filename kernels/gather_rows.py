@@ -37,5 +37,6 @@ def gather_rows(
     if pick(backend, stream_NW) == "triton":
         from .gather_rows_triton import gather_rows_triton
 
-        return gather_rows_triton(stream_NW, rows_AW, places_A.to(stream_NW.device, non_blocking=True))
+        with torch.cuda.device_of(stream_NW):
+            return gather_rows_triton(stream_NW, rows_AW, places_A.to(stream_NW.device, non_blocking=True))
     return stream_NW.index_copy_(0, places_A.to(stream_NW.device), rows_AW)

@@ -41,7 +41,8 @@ def merge_attention(
     if pick(backend, out1_NHD) == "triton":
         from .merge_attention_triton import merge_attention_triton
 
-        return merge_attention_triton(out1_NHD, lse1_HN, out2_NHD, lse2_HN)
+        with torch.cuda.device_of(out1_NHD):
+            return merge_attention_triton(out1_NHD, lse1_HN, out2_NHD, lse2_HN)
     return merge_attention_reference(out1_NHD, lse1_HN, out2_NHD, lse2_HN)
 
 

@@ -75,7 +75,8 @@ def pool(
     if pick(backend, hidden_NW) == "triton":
         from .pool_triton import pool_triton
 
-        return pool_triton(hidden_NW, cu_seqlens, mode, spans, norm, head, normalize)
+        with torch.cuda.device_of(hidden_NW):
+            return pool_triton(hidden_NW, cu_seqlens, mode, spans, norm, head, normalize)
     return pool_reference(hidden_NW, cu_seqlens, mode=mode, spans=spans, norm=norm, head=head, normalize=normalize)
 
 

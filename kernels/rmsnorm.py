@@ -31,7 +31,8 @@ def rmsnorm(x_NW: torch.Tensor, weight_W: torch.Tensor, eps: float, *, backend: 
     if pick(backend, x_NW) == "triton":
         from .rmsnorm_triton import rmsnorm_triton
 
-        return rmsnorm_triton(x_NW, None, weight_W, eps)[0]
+        with torch.cuda.device_of(x_NW):
+            return rmsnorm_triton(x_NW, None, weight_W, eps)[0]
     return rmsnorm_reference(x_NW, weight_W, eps)
 
 
@@ -50,7 +51,8 @@ def add_rmsnorm(
     if pick(backend, x_NW) == "triton":
         from .rmsnorm_triton import rmsnorm_triton
 
-        return rmsnorm_triton(x_NW, residual_NW, weight_W, eps)
+        with torch.cuda.device_of(x_NW):
+            return rmsnorm_triton(x_NW, residual_NW, weight_W, eps)
     sum_NW = x_NW + residual_NW
     return rmsnorm_reference(sum_NW, weight_W, eps), sum_NW
 

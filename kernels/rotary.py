@@ -57,7 +57,8 @@ def rotary(
     if pick(backend, k_NGD) == "triton":
         from .rotary_triton import rotary_triton
 
-        return rotary_triton(q_MHD, k_NGD, cos_NP, sin_NP, q_rows_M)
+        with torch.cuda.device_of(k_NGD):
+            return rotary_triton(q_MHD, k_NGD, cos_NP, sin_NP, q_rows_M)
     k_out = rotate_reference(k_NGD, cos_NP, sin_NP)
     if q_rows_M is not None:
         cos_NP, sin_NP = cos_NP[q_rows_M], sin_NP[q_rows_M]

@@ -31,7 +31,8 @@ def swiglu(gate_up_NE: torch.Tensor, *, backend: str | None = None) -> torch.Ten
     if pick(backend, gate_up_NE) == "triton":
         from .swiglu_triton import swiglu_triton
 
-        return swiglu_triton(gate_up_NE)
+        with torch.cuda.device_of(gate_up_NE):
+            return swiglu_triton(gate_up_NE)
     return swiglu_reference(gate_up_NE)
 
 

@@ -74,7 +74,8 @@ def topk(
     if pick(backend, queries_QD, corpus_ND) == "triton":
         from .topk_triton import topk_triton
 
-        hits, flagged = topk_triton(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
+        with torch.cuda.device_of(queries_QD):
+            hits, flagged = topk_triton(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
         refuse_rows(corpus_ND, scales_N, keep, int(flagged))
         return hits
     return topk_reference(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)

@@ -58,7 +58,8 @@ def topk_streamed(
         if pick(backend, queries_QD) == "triton":
             from .topk_triton import topk_triton
 
-            found, tile = topk_triton(queries_QD, corpus, k, *parts)
+            with torch.cuda.device_of(queries_QD):
+                found, tile = topk_triton(queries_QD, corpus, k, *parts)
             flagged = torch.minimum(flagged, tile + start)
             found = TopK(found.scores_QK, torch.where(found.ids_QK >= 0, found.ids_QK + start, -1))
         else:

@@ -29,7 +29,8 @@ def yes_no(hidden_BW: torch.Tensor, weight_2W: torch.Tensor, *, backend: str | N
     if pick(backend, hidden_BW) == "triton":
         from .yes_no_triton import yes_no_triton
 
-        return yes_no_triton(hidden_BW, weight_2W)
+        with torch.cuda.device_of(hidden_BW):
+            return yes_no_triton(hidden_BW, weight_2W)
     return yes_no_reference(hidden_BW, weight_2W)
 
 
