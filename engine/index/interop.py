@@ -70,7 +70,9 @@ def import_(path: Path) -> Index:
         raise FileFormatError(f"{path}: there is no such file")
     try:
         keys, vectors = _read_faiss(library, path) if path.suffix == ".faiss" else _read_usearch(library, path)
-    except RuntimeError as error:
+    except FileFormatError:
+        raise
+    except (RuntimeError, ValueError) as error:
         raise FileFormatError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
     if not _ids_path(path).is_file():
         return Index.build(vectors, [str(key) for key in keys])
@@ -83,19 +85,22 @@ def import_(path: Path) -> Index:
 
 
 def _read_faiss(library: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    index = library.read_index(str(path))
-    keys = np.arange(index.ntotal)
-    if isinstance(index, library.IndexIDMap | library.IndexIDMap2):
-        keys, index = library.vector_to_array(index.id_map), library.downcast_index(index.index)
-    if not isinstance(index, library.IndexFlat) or index.metric_type != library.METRIC_INNER_PRODUCT:
-        raise FileFormatError(f"{path}: is a {type(index).__name__}; wanted a flat index of inner products")
-    return keys, np.array(index.reconstruct_n(0, index.ntotal), np.float32)
+    # The outer index owns the inner one: it has to stay.
+    whole = library.read_index(str(path))
+    keys, flat = np.arange(whole.ntotal), whole
+    if isinstance(whole, library.IndexIDMap | library.IndexIDMap2):
+        keys, flat = library.vector_to_array(whole.id_map), library.downcast_index(whole.index)
+    if not isinstance(flat, library.IndexFlat) or flat.metric_type != library.METRIC_INNER_PRODUCT:
+        raise FileFormatError(f"{path}: is a {type(flat).__name__}; wanted a flat index of inner products")
+    return keys, np.array(flat.reconstruct_n(0, flat.ntotal), np.float32)
 
 
 def _read_usearch(library: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
     graph = library.Index.restore(str(path))
     if graph is None:
         raise FileFormatError(f"{path}: is no usearch file")
+    if graph.dtype != library.ScalarKind.F32:
+        raise FileFormatError(f"{path}: stores {graph.dtype}; wanted float32, which keeps vectors as they were")
     keys = np.sort(np.asarray(graph.keys))
     return keys, np.asarray(graph.get(keys), np.float32).reshape(len(keys), graph.ndim)
 

@@ -67,19 +67,24 @@ def run(arguments: list[str]) -> None:
 
 
 def serve() -> None:
-    """Fork a process for every line of arguments; answer with its id, its error if there is one, and how it ended."""
+    """Fork a process for every line of arguments; answer with its id, and when it ended, with how and with its error."""
     for line in sys.stdin:
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             code = 0
             try:
                 run(json.loads(line))
             except HarkenError as error:
-                print(repr(error), flush=True)
+                os.write(writing, repr(error).encode())
                 code = 1
             os._exit(code)
-        print(child, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        os.write(1, f"{child}\n".encode())
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            said = pipe.read()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.write(1, f"{json.dumps([code, said])}\n".encode())
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ class Server:
 
     def wait(self):
         """How the run ended: 0, 1 after an error made on purpose, or the signal, negative."""
-        self.said = self.process.stdout.readline().strip()
-        return int(self.process.stdout.readline() if "Error" in self.said else self.said)
+        code, self.said = json.loads(self.process.stdout.readline())
+        return code
 
     def run(self, *arguments):
         self.start(*arguments)
@@ -131,9 +131,9 @@ def test_two_runs_in_one_folder_do_not_meet(folder, undisturbed, server, second_
     wait_for_progress(tmp_path / "out", first, 0)
     while not (tmp_path / "out" / "run.json").exists():
         time.sleep(0.002)
-    assert second_server.run(tmp_path / "out", folder) == 1, second_server.said
-    assert f"another run is at work here (process {first})" in second_server.said
+    code = second_server.run(tmp_path / "out", folder)
     os.kill(first, signal.SIGKILL)
+    assert code == 1 and f"another run is at work here (process {first})" in second_server.said
     assert server.wait() == -signal.SIGKILL
     assert second_server.run(tmp_path / "out", folder) == 0
     assert tree(tmp_path / "out") == undisturbed
