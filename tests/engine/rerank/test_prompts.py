@@ -1,5 +1,7 @@
 """Prompts: the published strings, and a cut that never changes the ids of the whole."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +61,22 @@ def test_candidates_share_everything_but_themselves(tokenizer):
     splits = [prompts.split("t2a", "a dog barks", count) for count in (1, 25, 250)]
     assert len({tuple(split.prefix.token_ids) for split in splits}) == 1
     assert [len(split.suffix) for split in splits] == [count + 1 + tail for count in (1, 25, 250)]
+
+
+def test_a_tokenizer_that_joins_text_to_the_prompt_splits_no_group(tmp_path):
+    """With a token ":a", the ids before "a dog" and before "rain" are not the same; what is shared must be."""
+    tiny.write_tokenizer(tmp_path)
+    joining = json.loads((tmp_path / "tokenizer.json").read_text())
+    joining["model"]["vocab"][":a"] = 511
+    joining["model"]["merges"].insert(0, [":", "a"])
+    (tmp_path / "tokenizer.json").write_text(json.dumps(joining))
+    tokenizer = Tokenizer(tmp_path)
+    prompts = PairPrompts(tokenizer, get_rerank_recipe("aurola-rerank"), tokenizer.token_id("<|AUDIO|>"))
+    splits = [prompts.split("a2t", text, 5) for text in ("a dog", "rain")]
+    assert splits[0].suffix.token_ids[0] == 511 and 511 not in splits[1].suffix.token_ids
+    assert splits[0].prefix == splits[1].prefix
+    for split, text in zip(splits, ("a dog", "rain")):
+        assert split.prefix.token_ids + split.suffix.token_ids == tokenizer.encode(rendered("a2t", text, 5)).ids
 
 
 @pytest.mark.parametrize("text, said", [("", "empty"), (" \n", "empty"), (5, "got int"), (None, "got NoneType")])

@@ -181,6 +181,20 @@ def test_cancelled_pairs_never_run_and_make_room(checkpoint, naive, clips, monke
     assert gate.num_steps == 1 and ours.work.num_pairs == 1
 
 
+def test_prefixes_are_freed_with_their_last_pair(checkpoint, clips, monkeypatch):
+    ours = make(checkpoint, batch_tokens=1)
+    inner, held = ours._scorer.score, []
+
+    def score(groups):
+        held.append(ours._scorer.num_held)
+        return inner(groups)
+
+    monkeypatch.setattr(ours._scorer, "score", score)
+    ours.predict([(clip, text) for clip in clips for text in TEXTS[:2]])
+    assert held == [0, 1] * len(clips) and ours.work.num_prefixes == len(clips)
+    idle(ours)
+
+
 def test_urgent_pairs_go_first(checkpoint, clips, monkeypatch):
     ours = make(checkpoint, batch_tokens=1)
     gate = Gate(ours, monkeypatch)
