@@ -73,7 +73,7 @@ def cases() -> dict[str, list[AotCase]]:
     """AOT_CASES of every kernel file, by the name of its module."""
     package = __package__ or "harken.kernels"
     names = [m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name.endswith("_triton")]
-    return {name: getattr(import_module(f"{package}.{name}"), "AOT_CASES", []) for name in names}
+    return {name: import_module(f"{package}.{name}").AOT_CASES for name in names}
 
 
 def compile_case(module: str, index: int, arch: int) -> Resources:
@@ -98,7 +98,7 @@ def compile_case(module: str, index: int, arch: int) -> Resources:
     )
     options = {"num_warps": case.num_warps, "num_stages": case.num_stages}
     compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
-    usage, code = _inspect(compiled.asm["cubin"], Path(triton.__file__).parent / "backends/nvidia/bin")
+    code = _machine_code(compiled.asm["cubin"], Path(triton.__file__).parent / "backends/nvidia/bin")
     spills, mma = len(LOCAL_MEMORY.findall(code)), len(TENSOR_CORE.findall(code))
     shared = compiled.metadata.shared
     faults = []
@@ -108,18 +108,17 @@ def compile_case(module: str, index: int, arch: int) -> Resources:
         faults.append(f"{shared} bytes of shared memory, the chip gives {MAX_SHARED_BYTES[arch]}")
     if case.needs_mma and not mma:
         faults.append("no tensor-core instruction")
-    registers = int(re.findall(r"REG:(\d+)", usage)[-1])
+    registers = int(re.findall(r"REG:(\d+)", code)[-1])
     return Resources(case.name, arch, registers, shared, spills, mma, time.perf_counter() - start, tuple(faults))
 
 
-def _inspect(cubin: bytes, tools: Path) -> tuple[str, str]:
+def _machine_code(cubin: bytes, tools: Path) -> str:
+    """What cuobjdump tells: a line of resources, then the instructions."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)
-        run = lambda flag: (
-            subprocess.run([tools / "cuobjdump", flag, path], capture_output=True, text=True, check=True).stdout
-        )
-        return run("-res-usage"), run("-sass")
+        command = [tools / "cuobjdump", "-res-usage", "-sass", path]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def table(rows: list[Resources]) -> str:

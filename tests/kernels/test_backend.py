@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from harken.errors import BackendError
 from harken.kernels import backend
 from harken.kernels.testing import assert_as_good_as

@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from harken.errors import InputError
 from harken.kernels.backend import available
 from harken.kernels.gather_rows import gather_rows
@@ -9,8 +12,6 @@ from harken.kernels.merge_attention import merge_attention, merge_attention_refe
 from harken.kernels.swiglu import swiglu, swiglu_reference
 from harken.kernels.testing import assert_as_good_as
 from harken.kernels.yes_no import yes_no, yes_no_reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 few = settings(max_examples=6, deadline=None, derandomize=True)

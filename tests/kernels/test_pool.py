@@ -3,13 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as functional
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from harken.errors import InputError
 from harken.kernels.attention_pool import attention_pool, attention_pool_reference
 from harken.kernels.backend import available
 from harken.kernels.pool import Norm, PoolHead, pool, pool_reference
 from harken.kernels.testing import assert_as_good_as
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 MODES = ["mean", "span", "position", "last"]

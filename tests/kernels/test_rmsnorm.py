@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
+
 from harken.errors import InputError
 from harken.kernels.backend import available
 from harken.kernels.rmsnorm import add_rmsnorm, rmsnorm, rmsnorm_reference
 from harken.kernels.testing import assert_as_good_as
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 

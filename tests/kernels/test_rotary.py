@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from harken.errors import InputError
-from harken.kernels.backend import available
-from harken.kernels.rotary import rotary, rotary_table, rotate_reference
-from harken.kernels.testing import assert_as_good_as
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen2Config
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding, apply_rotary_pos_emb
+
+from harken.errors import InputError
+from harken.kernels.backend import available
+from harken.kernels.rotary import rotary, rotary_table, rotate_reference
+from harken.kernels.testing import assert_as_good_as
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 

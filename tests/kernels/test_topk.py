@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from harken.errors import InputError
 from harken.kernels import topk_triton
 from harken.kernels.backend import available
 from harken.kernels.topk import PRODUCT_DTYPE, TopK, merge_topk, topk
 from harken.kernels.topk_streamed import topk_streamed
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DTYPES = [*PRODUCT_DTYPE]
 few = settings(max_examples=10, deadline=None, derandomize=True)
