@@ -1,9 +1,10 @@
 """ALM2Vec's recipe on a tiny MiDashengLM: the end token's state after exactly these prompts, whatever the company."""
 
-import harken
 import numpy as np
 import pytest
 import torch.nn.functional as F
+
+import harken
 from harken.engine.recipes.alm2vec import QUERY_INSTRUCTION
 from harken.errors import InputError
 

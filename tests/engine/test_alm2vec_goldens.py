@@ -9,9 +9,10 @@ import json
 import os
 from pathlib import Path
 
-import harken
 import numpy as np
 import pytest
+
+import harken
 from harken.engine.recipes.alm2vec import QUERY_INSTRUCTION
 
 from .. import tolerances

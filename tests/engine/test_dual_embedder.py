@@ -2,11 +2,12 @@
 
 import json
 
-import harken
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
+import harken
 from harken.engine.models.packed import Segments
 from harken.errors import AudioError, ModelError
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
+
 from harken.engine.models.load import load_model
 from harken.engine.models.packed import Segments
 from harken.engine.models.roberta import Roberta, RobertaConfig
@@ -13,7 +15,6 @@ from harken.engine.models.weights import Weights
 from harken.engine.text.template import Template
 from harken.engine.text.tokenizer import Tokenizer
 from harken.errors import InputError, ModelError
-from safetensors.torch import load_file
 
 from ... import tiny, tiny_clap, tolerances
 

@@ -1,14 +1,15 @@
 """Heads with a norm and without, through the pooling that every recipe uses."""
 
-import harken
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
+
+import harken
 from harken.engine.models.heads import load_heads
 from harken.engine.recipes import Recipe, get_recipe
 from harken.errors import ModelError
-from safetensors.torch import save_file
 
 from ... import tiny, tiny_midasheng, tolerances
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from harken.engine.models.dasheng import plan_dasheng
 from harken.engine.models.load import load_model
 from harken.engine.models.names import canonical
