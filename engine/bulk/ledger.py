@@ -70,9 +70,11 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip()
             raise InputError(f"{folder}: another run is at work here (process {holder or 'unknown'})") from None
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be locked: {error.strerror}") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield

@@ -19,15 +19,15 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from ...errors import HarkenError, InputError, OutputError
+from ...errors import HarkenError, InputError
 from ..audio import Waveform
-from ..durable import TMP, written_aside
-from . import manifest as manifests
+from ..durable import written_aside
 from .channel import Channel, Closed
 from .encoder import Encoder
 from .entry import Entry
+from .folder import manifest_of, output_error, refuse_foreign
 from .ledger import Ledger, Part, locked
-from .manifest import Manifest, describe_inputs, freeze
+from .manifest import Manifest
 from .reading import Failed, Group, read_groups
 from .report import BulkReport, Progress, StageTimes
 from .sinks import ERRORS, Rows, Sink, make_sink, write_errors
@@ -88,50 +88,15 @@ def run_bulk(
         FingerprintError: the folder holds vectors of another model.
         OutputError: the folder cannot be written to. What is done is kept.
     """
-    _refuse_foreign(out)
+    refuse_foreign(out)
     with locked(out):
-        manifest = _manifest(inputs, out, duplicates, num_first)
+        manifest = manifest_of(inputs, out, duplicates, num_first)
         if on_manifest is not None:
             on_manifest(manifest)
         encoder = make_encoder()
         told = {} if made_with is None else made_with(encoder)
         run = _Run(manifest, out, encoder, settings, num_threads, told, stop or Event(), on_progress)
         return run.run(verify=verify, retry_errors=retry_errors)
-
-
-def _refuse_foreign(out: Path) -> None:
-    if not out.exists() or (out / "run.json").exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out}: is a file; wanted a folder")
-    ours = ("lock", manifests.NAME)
-    others = sorted(p.name for p in out.iterdir() if p.name not in ours and not p.name.endswith(TMP))
-    if others:
-        raise InputError(f"{out}: holds {', '.join(others[:3])} and is no run's folder; wanted a new or empty one")
-
-
-def _manifest(
-    inputs: Sequence[str], out: Path, duplicates: Literal["refuse", "first"], num_first: int | None
-) -> Manifest:
-    path = out / manifests.NAME
-    try:
-        if not (out / "run.json").exists():
-            return freeze(inputs, path, duplicates=duplicates, num_first=num_first)
-        known = Manifest.open(path)
-        if known.inputs == describe_inputs(inputs, duplicates=duplicates, num_first=num_first):
-            return known
-        asked_path = path.with_name("asked.parquet" + TMP)
-        asked = freeze(inputs, asked_path, duplicates=duplicates, num_first=num_first)
-        asked_path.unlink()
-    except OSError as error:
-        raise _output_error(out, error) from None
-    if asked.sha256 != known.sha256:
-        raise InputError(f"{out}: is for {known.label}, but the input is {asked.label}; give another folder")
-    return known
-
-
-def _output_error(out: Path, error: OSError) -> OutputError:
-    return OutputError(f"{out}: cannot be written to: {error.strerror or error}; what is done is kept, start again")
 
 
 @dataclass(slots=True)
@@ -206,7 +171,7 @@ class _Run:
         except OSError as error:
             if isinstance(error, HarkenError):
                 raise
-            raise _output_error(self.out, error) from None
+            raise output_error(self.out, error) from None
 
     def _parts(self) -> list[tuple[int, int, int]]:
         size, total = self.settings.part_rows, self.manifest.num_rows

@@ -22,8 +22,7 @@ from .fake import FakeEncoder
 from .sounds import break_twelve_ways, fill
 from .test_runner import tree
 
-# A hundred take half a minute.
-NUM_KILLS = 100 if os.environ.get("HARKEN_TEST_KILLS") else 25
+NUM_KILLS = 100
 PROGRAM = [sys.executable, str(Path(__file__).with_name("fake.py")), "--serve"]
 SEED = 11
 
@@ -99,10 +98,7 @@ def wait_for_progress(out, pid, num_lines):
         time.sleep(0.0005)
 
 
-def test_killed_at_random_moments(folder, undisturbed, server, tmp_path, capsys):
-    if NUM_KILLS < 100:
-        with capsys.disabled():
-            print(f" ({NUM_KILLS} kills; HARKEN_TEST_KILLS=1 for 100) ", end="")
+def test_killed_at_a_hundred_random_moments(folder, undisturbed, server, tmp_path):
     draw = random.Random(SEED)
     num_parts = undisturbed["ledger.jsonl"].count(b"\n")
     num_kills = num_killed = number = 0
