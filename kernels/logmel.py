@@ -25,7 +25,7 @@ from .logmel_spec import SPECS, LogMelSpec, hann_window, mel_filters
 __all__ = ["SPECS", "FramePlan", "LogMel", "LogMelSpec", "logmel", "logmel_reference", "plan_frames"]
 
 # Frames transformed at a time on the CPU: their samples and spectra stay in the second-level cache.
-CHUNK_FRAMES = 512
+CHUNK_FRAMES = 256
 
 
 class LogMel(NamedTuple):
@@ -148,8 +148,9 @@ def _features(samples_N: torch.Tensor, plan: FramePlan, spec: LogMelSpec) -> tor
     mel_WM = samples_N.new_empty(len(frames_WF), spec.num_mels)
     step = CHUNK_FRAMES if samples_N.device.type == "cpu" else max(1, len(frames_WF))
     for i in range(0, len(frames_WF), step):
-        spectrum = torch.view_as_real(torch.fft.rfft(frames_WF[i : i + step] * window))
-        torch.mm(spectrum.square_().flatten(1), filters, out=mel_WM[i : i + step])
+        re_im = torch.view_as_real(torch.fft.rfft(frames_WF[i : i + step] * window))
+        power = re_im[..., 0].square().addcmul_(re_im[..., 1], re_im[..., 1])
+        torch.mm(power, filters, out=mel_WM[i : i + step])
     log_WM = mel_WM.clamp_min_(spec.floor).log10_().mul_(spec.log_gain)
     parts = []
     for row, num_rows, num_work in zip(first, plan.num_rows.tolist(), plan.num_work.tolist()):
@@ -157,7 +158,7 @@ def _features(samples_N: torch.Tensor, plan: FramePlan, spec: LogMelSpec) -> tor
         if spec.max_range is not None:
             part = torch.maximum(part, log_WM[row : row + num_work].max() - spec.max_range, out=part)
         parts.append(part)
-    out = torch.cat(parts) if parts else log_WM
+    out = torch.cat(parts) if len(parts) > 1 else parts[0] if parts else log_WM
     return out.add_(spec.shift).div_(spec.divisor) if (spec.shift, spec.divisor) != (0.0, 1.0) else out
 
 
@@ -185,9 +186,8 @@ def _mirrored(samples_N: torch.Tensor, plan: FramePlan, spec: LogMelSpec) -> tup
 
 @lru_cache(maxsize=32)
 def _constants(spec: LogMelSpec, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Window [n_fft]; filters [2 * num_bins, num_mels], every row twice: for a bin's real and imaginary part."""
-    filters = np.repeat(mel_filters(spec), 2, axis=0)
-    return tuple(torch.from_numpy(c).to(device, dtype) for c in (hann_window(spec), filters))  # type: ignore[return-value]
+    """Window [n_fft]; filters [num_bins, num_mels]."""
+    return tuple(torch.from_numpy(c).to(device, dtype) for c in (hann_window(spec), mel_filters(spec)))  # type: ignore[return-value]
 
 
 def _lengths(cu_samples: Sequence[int] | torch.Tensor, num_samples: int) -> np.ndarray:

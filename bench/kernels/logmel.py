@@ -5,7 +5,8 @@ Gate:     every way must lie within GATE of the float64 reference on the clip's 
 Rivals:   transformers' WhisperFeatureExtractor with chunk_length 30 and 300, on the CPU and on CUDA (a clip a call, as its
           processors do); torch.stft at the clip's own length and a product, a clip a call; torchaudio the same way, if it
           can be imported. On CUDA harken's samples lie on the device and the extractor's on the host, where each wants them.
-Reads:    ms a clip; ratio = median of the rival / of harken, taken in turns. GB/s counts samples read and rows written once;
+Reads:    ms a clip; ratio = median of the rival / of harken, taken in turns; cpu = least processor time, whose ratio holds on
+          a busy machine too. GB/s counts samples read and rows written once;
           TFLOP/s counts the products of the DFT and the filters as the kernel does them, unsplit.
 """
 
@@ -129,10 +130,11 @@ def main() -> None:
         for name, t in timings.items():
             gb_s = 4 * (samples_N.numel() + frames * SPEC.num_mels) / t.p50_ms / 1e6
             tflop_s, ratio = frames * FLOP_A_FRAME / t.p50_ms / 1e9, t.p50_ms / timings["harken"].p50_ms
+            cpu_ratio = t.cpu_ms / timings["harken"].cpu_ms
             print(
                 f"clips {num_clips:3} x {args.seconds} s  {name:24} {t.p50_ms / num_clips:9.4f} ms a clip"
                 f" ({t.p20_ms / num_clips:.4f}..{t.p80_ms / num_clips:.4f}) {gb_s:8.2f} GB/s {tflop_s:7.4f} TFLOP/s"
-                f"  x{ratio:.2f}  error {errors[name]:.1e}"
+                f"  x{ratio:.2f}  cpu {t.cpu_ms / num_clips:.2f} ms x{cpu_ratio:.2f}  error {errors[name]:.1e}"
             )
             row = {"op": "logmel", "way": name, "clips": num_clips, "seconds": args.seconds, "ms_p20": t.p20_ms}
             row |= {"ms_p50": t.p50_ms, "ms_p80": t.p80_ms, "repeats": t.repeats, "ms_a_clip": t.p50_ms / num_clips}
