@@ -134,7 +134,7 @@ def score_groups_kernel(
         best = tl.max(tl.where((cols // GROUP == g)[None, :], scores, float("-inf")), 1)
         best = tl.where(best >= floor, best, float("-inf"))
         places = key_ptr + queries.to(tl.int64) * num_groups + group
-        tl.store(places, sortable_key(best, group), mask=(queries < Q) & (group < num_groups))
+        tl.store(places, sortable_key(best, group), mask=queries < Q)
 
 
 @triton.jit(do_not_specialize=["S", "first", "last"])
@@ -224,11 +224,13 @@ def part_sizes(num_queries: int, num_rows: int, k: int) -> tuple[int, int]:
     return min(rows, 2**31 - 2 * GROUP, -(-num_rows // GROUP) * GROUP), queries
 
 
-def block_sizes(num_queries: int, product: torch.dtype) -> dict[str, int]:
+def block_sizes(num_queries: int, stored: torch.dtype) -> dict[str, int]:
     """Blocks and launch sizes of pass 1. Chosen by arithmetic, no GPU has timed them: a slice of a row is 128 bytes of
-    product dtype, and stages fill the memory latency of one block with two or three blocks a processor."""
-    wide = num_queries > 64 and product != torch.float32
-    block_q = 128 if wide else min(max(triton.next_power_of_2(num_queries), 16), 64)
+    product dtype, stages cover the memory latency with two or three blocks a processor, and the largest block is for
+    corpora that go to the tensor cores as they lie (others convert in registers, which it leaves none of)."""
+    product = PRODUCT_DTYPE[stored]
+    max_queries = 128 if stored == product and product != torch.float32 else 64
+    block_q = min(max(triton.next_power_of_2(num_queries), 16), max_queries)
     return {
         "BLOCK_Q": block_q,
         "BLOCK_N": 128,
@@ -253,10 +255,8 @@ def _search(
     """Hits among rows first..last that may beat `best`."""
     Q, D = queries_QD.shape
     device = queries_QD.device
-    num_groups = triton.cdiv(last - first, GROUP)
     floor_Q = best.scores_QK[:, -1]
     floor_Q = floor_Q - floor_Q.abs() * FLOOR_SLACK
-    group_keys = torch.empty((Q, num_groups), dtype=torch.int64, device=device)
     options = {
         "GROUP": GROUP,
         "HAS_SCALES": scales_N is not None,
@@ -265,10 +265,14 @@ def _search(
     }
     keep = None if keep is None else keep.view(torch.uint8)
     filters = [queries_QD if t is None else t for t in (scales_N, keep, exclude_Q)]
-    sizes = block_sizes(Q, queries_QD.dtype)
+    sizes = block_sizes(Q, corpus_ND.dtype)
     queries_PD = queries_QD.new_zeros((triton.cdiv(Q, sizes["BLOCK_Q"]) * sizes["BLOCK_Q"], D))
     queries_PD[:Q] = queries_QD
-    grid = (triton.cdiv(last - first, sizes["BLOCK_N"]) * triton.cdiv(Q, sizes["BLOCK_Q"]),)
+    num_tiles = triton.cdiv(last - first, sizes["BLOCK_N"])
+    # Groups past `last` hold no row that may be returned, and get NO_KEY.
+    num_groups = num_tiles * sizes["BLOCK_N"] // GROUP
+    group_keys = torch.empty((Q, num_groups), dtype=torch.int64, device=device)
+    grid = (num_tiles * triton.cdiv(Q, sizes["BLOCK_Q"]),)
     score_groups_kernel[grid](
         queries_PD,
         corpus_ND,
@@ -347,7 +351,7 @@ def _aot_cases() -> list[AotCase]:
         archs = (90, 100) if stored == torch.float8_e4m3fn else (80, 90, 100)
         scaled = options | {"HAS_SCALES": stored.itemsize == 1}
         for num_queries in QUERIES_COMPILED[stored]:
-            sizes = block_sizes(num_queries, product)
+            sizes = block_sizes(num_queries, stored)
             warps, stages = sizes.pop("num_warps"), sizes.pop("num_stages")
             signature = types | {"floor_ptr": "*fp32", "flag_ptr": "*i64", "Q": "i32", "num_groups": "i32"}
             divisible = (*(n for n in signature if n.endswith("_ptr")), "stride_corpus", "D")
