@@ -117,7 +117,7 @@ def _machine_code(cubin: bytes, tools: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)
-        command = [tools / "cuobjdump", "-res-usage", "-sass", path]
+        command = [str(tools / "cuobjdump"), "-res-usage", "-sass", str(path)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
