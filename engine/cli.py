@@ -21,13 +21,16 @@ app = typer.Typer(
 )
 
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Checkpoint folder or hub repository [built-in model]")
+    str | None, typer.Option("--model", help="Checkpoint folder or hub repository; default: the built-in model")
 ]
 RecipeOption = Annotated[str | None, typer.Option("--recipe", help="Name (see `harken recipes`) or JSON file")]
 AdapterOption = Annotated[Path | None, typer.Option("--adapter", help="LoRA folder, merged at load")]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N [cuda if there is one]")]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda or cuda:N; default: cuda if there is one")
+]
 DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help="float32, bfloat16, float16, float8 [float32 on a CPU, else bfloat16]")
+    str | None,
+    typer.Option("--dtype", help="float32, bfloat16, float16 or float8; default: float32 on a CPU, else bfloat16"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table")]
 

@@ -9,12 +9,12 @@ from .cli import DeviceOption, JsonOption, app, load_model
 from .cli_output import emit, errors_as_lines, progress_bar, say
 
 QUERIES = (
-    "a dog barks",
     "thunder in a storm",
-    "a train passes by",
     "waves of the sea",
-    "somebody walks",
     "a bell rings",
+    "somebody walks",
+    "a train passes by",
+    "a dog barks",
 )
 TOP = 3
 
@@ -44,6 +44,10 @@ def demo(device: DeviceOption = None, as_json: JsonOption = False) -> None:
         captions = {clip["file"]: clip["caption"] for clip in clips}
         hits = index.search(model.encode_text(list(QUERIES)), k=TOP)
         emit(_rows(QUERIES, hits, captions, every=as_json), as_json, title="Text finds sound")
+        own = index.search(model.encode_text(list(captions.values())), k=len(names))
+        ranks = [found.index(name) for name, found in zip(captions, own.ids)]
+        found = {f"in the first {k}": sum(rank < k for rank in ranks) for k in (1, 3, 10)}
+        emit([{"captions": len(ranks), **found}], as_json, title="Captions that find their own clip")
         query = names[0]
         near = index.search(vectors[:1], k=TOP + 1)
         emit(_rows([query], near, captions, every=as_json, skip=query), as_json, title="Sound finds sound")
