@@ -1,4 +1,4 @@
-"""The built-in model itself: real weights, real sounds, the vectors transformers and peft give; and it finds what is asked for."""
+"""The built-in model itself: the vectors that transformers and peft give on real sounds; and it finds what is asked for."""
 
 import json
 from importlib.resources import files
