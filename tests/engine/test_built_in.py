@@ -34,7 +34,9 @@ def test_sounds_and_texts_equal_transformers_with_peft(model, clips):
     assert np.abs(got - want).max() < tolerances.VECTOR_FP32
     texts = ["A dog barks.", "thunder and rain, then silence"]
     for text, vector in zip(texts, model.encode_text(texts)):
-        ids = path.tokenizer(model.recipe.text_template.format(text=text), add_special_tokens=False, return_tensors="pt")
+        ids = path.tokenizer(
+            model.recipe.text_template.format(text=text), add_special_tokens=False, return_tensors="pt"
+        )
         with torch.no_grad():
             pooled = path.model.model(**ids, use_cache=False).last_hidden_state[0].mean(0, keepdim=True)
             expected = F.normalize(model.text_head(pooled), dim=-1).numpy()[0]
