@@ -190,7 +190,9 @@ def test_recipes_are_listed():
 def test_demo_answers_every_query(loaded):
     result = run("demo", "--json")
     assert result.exit_code == 0, result.output
-    hits = lines(result)
+    hits = [line for line in lines(result) if "query" in line]
+    counts = [line for line in lines(result) if "captions" in line]
+    assert len(counts) == 1 and counts[0]["in the first 1"] <= counts[0]["in the first 10"] <= counts[0]["captions"]
     assert {hit["query"] for hit in hits} == {*cli_demo.QUERIES, "dog_bark.ogg"} and len(hits) == 7 * cli_demo.TOP
     assert all(hit["caption"] for hit in hits)
     assert not any(hit["query"] == hit["clip"] for hit in hits)

@@ -104,8 +104,8 @@ def test_neighbours_and_order_change_nothing(pair):
     together = pair.states(clips)
     backwards = pair.states(clips[::-1])[::-1]
     for a, b, c in zip(alone, together, backwards):
-        assert (a - b).abs().max() < tolerances.BATCH_INVARIANCE * a.abs().max()
-        assert (a - c).abs().max() < tolerances.BATCH_INVARIANCE * a.abs().max()
+        assert (a - b).abs().max() < tolerances.STATE_INVARIANCE * a.abs().max()
+        assert (a - c).abs().max() < tolerances.STATE_INVARIANCE * a.abs().max()
 
 
 def test_bfloat16_stays_close(pair):
