@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harken.engine import cli_demo, cli_index  # noqa: F401  (they add their commands)
 from harken.engine import load as loading
 from harken.engine.audio import load_audio
-from harken.engine.cli import app
+from harken.engine.cli import application, demo
 from harken.engine.encoded import Encoded, Failure
 from harken.engine.fingerprint import Fingerprint
 from harken.errors import AudioError, ModelError
 
 from .audio.sounds import encoded as encoded_sound
 from .audio.sounds import noise
+
+app = application()
 
 
 class FakeModel:
@@ -193,15 +194,15 @@ def test_demo_answers_every_query(loaded):
     hits = [line for line in lines(result) if "query" in line]
     counts = [line for line in lines(result) if "captions" in line]
     assert len(counts) == 1 and counts[0]["in the first 1"] <= counts[0]["in the first 10"] <= counts[0]["captions"]
-    assert {hit["query"] for hit in hits} == {*cli_demo.QUERIES, "dog_bark.ogg"} and len(hits) == 7 * cli_demo.TOP
+    assert {hit["query"] for hit in hits} == {*demo.QUERIES, "dog_bark.ogg"} and len(hits) == 7 * demo.TOP
     assert all(hit["caption"] for hit in hits)
     assert not any(hit["query"] == hit["clip"] for hit in hits)
 
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys, harken.engine.cli_index, harken.engine.cli_demo;"
-        "print([m for m in ('torch', 'pyarrow', 'soundfile') if m in sys.modules])"
+        "import sys; from harken.engine.cli import application; application();"
+        "print([m for m in ('torch', 'pyarrow', 'soundfile', 'transformers') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -8,8 +8,7 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
-from harken.engine import cli_rerank  # noqa: F401  (adds its commands)
-from harken.engine.cli import app
+from harken.engine.cli import application
 from harken.engine.rerank.fusion import FusionWeights
 
 from ... import tolerances
@@ -33,7 +32,7 @@ def rows(clips):
 
 
 def run(*arguments, **settings):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], **settings)
+    return CliRunner().invoke(application(), [str(argument) for argument in arguments], **settings)
 
 
 def write_lines(path, rows):

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from .cli import AdapterOption, DeviceOption, DtypeOption, JsonOption, ModelOption, RecipeOption, app, load_model
-from .cli_output import SOME_FAILED, emit_facts, errors_as_lines, say
+from .app import AdapterOption, DeviceOption, DtypeOption, JsonOption, ModelOption, RecipeOption, app, load_model
+from .output import SOME_FAILED, emit_facts, errors_as_lines, say
 
 if TYPE_CHECKING:
-    from .bulk import BulkReport, Manifest, Progress
+    from ..bulk import BulkReport, Manifest, Progress
 
 # As a shell tells it of a program that Ctrl-C ended.
 STOPPED = 130
@@ -67,8 +67,8 @@ def bulk(
     The first Ctrl-C finishes the part in hand, the second ends at once; both keep what is done.
     """
     with errors_as_lines():
-        from .bulk import Settings, run_bulk
-        from .vectors import made_with
+        from ..bulk import Settings, run_bulk
+        from ..vectors import made_with
 
         settings = Settings(format, store, part_rows, instruction)
         if duplicates not in ("refuse", "first"):
@@ -98,7 +98,7 @@ def bulk(
                 on_progress=tell,
             )
         if index is not None and report.finished:
-            from .bulk.index import index_run
+            from ..bulk.index import index_run
 
             index_run(out, index)
     _end(report, out, as_json, prometheus)
@@ -111,7 +111,7 @@ def bulk(
 def _dry_run(inputs: list[str], duplicates: Literal["refuse", "first"], num_first: int | None, as_json: bool) -> None:
     from tempfile import TemporaryDirectory
 
-    from .bulk import freeze
+    from ..bulk import freeze
 
     with TemporaryDirectory() as folder:
         manifest = freeze(inputs, Path(folder) / "manifest.parquet", duplicates=duplicates, num_first=num_first)

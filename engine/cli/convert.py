@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .cli import app
-from .cli_output import errors_as_lines
+from .app import app
+from .output import errors_as_lines
 
 convert = typer.Typer(help="Bring a published checkpoint into the form that harken reads.", no_args_is_help=True)
 app.add_typer(convert, name="convert")
@@ -19,7 +19,7 @@ def oea(
 ) -> None:
     """Take the adapter and the heads out of an Omni-Embed-Audio checkpoint and print their folder."""
     with errors_as_lines():
-        from .convert.oea import convert_oea
+        from ..convert.oea import convert_oea
 
         print(convert_oea(source, out))
 

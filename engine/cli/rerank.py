@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli import AdapterOption, DeviceOption, DtypeOption, JsonOption, app
-from .cli_output import SOME_FAILED, emit_facts, errors_as_lines, fail, progress_bar, say
+from .app import AdapterOption, DeviceOption, DtypeOption, JsonOption, app
+from .output import SOME_FAILED, emit_facts, errors_as_lines, fail, progress_bar, say
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from .rerank.fusion import FusionWeights
-    from .rerank.prompts import Direction
-    from .rerank.reranker import Reranker
-    from .rerank.runner import Ranked
+    from ..rerank.fusion import FusionWeights
+    from ..rerank.prompts import Direction
+    from ..rerank.reranker import Reranker
+    from ..rerank.runner import Ranked
 
 
 @app.command()
@@ -45,9 +45,9 @@ def rerank(
     allow_errors: Annotated[bool, typer.Option("--allow-errors", help="Exit 0 even if hits failed")] = False,
 ) -> None:
     """Rerank hits with a multimodal LLM: JSON lines, best first within each query. A hit that fails keeps its row."""
-    from .rerank.fusion import FusionWeights
-    from .rerank.hits import by_query, read_hits
-    from .rerank.load import load_reranker
+    from ..rerank.fusion import FusionWeights
+    from ..rerank.hits import by_query, read_hits
+    from ..rerank.load import load_reranker
 
     if direction not in (None, "a2t", "t2a"):
         raise fail(f"--direction is {direction!r}; wanted a2t or t2a")
@@ -82,8 +82,8 @@ def tune_fusion(
     as_json: JsonOption = False,
 ) -> None:
     """Fit the weights of retrieval and reranker scores on a validation split."""
-    from .rerank.fusion import fit_fusion
-    from .rerank.hits import read_hits, tables
+    from ..rerank.fusion import fit_fusion
+    from ..rerank.hits import read_hits, tables
 
     with errors_as_lines():
         found = tables([row for path in reranked for row in read_hits(path)], ", ".join(reranked))
@@ -102,7 +102,7 @@ def reranked(
     fusion: "FusionWeights | None",
 ) -> Iterator[list[dict[str, Any]]]:
     """Each query's rows in their new order, as soon as they and those of all queries before are done."""
-    from .rerank.hits import reordered
+    from ..rerank.hits import reordered
 
     waiting: deque[tuple[list[dict[str, Any]], Direction, Future[list[Ranked]]]] = deque()
     take = lambda rows, told, future: reordered(rows, future.result(), told, fusion)

@@ -5,8 +5,8 @@ import time
 from importlib.resources import as_file, files
 from typing import Any
 
-from .cli import DeviceOption, JsonOption, app, load_model
-from .cli_output import emit, errors_as_lines, progress_bar, say
+from .app import DeviceOption, JsonOption, app, load_model
+from .output import emit, errors_as_lines, progress_bar, say
 
 QUERIES = (
     "thunder in a storm",
@@ -23,7 +23,7 @@ TOP = 3
 def demo(device: DeviceOption = None, as_json: JsonOption = False) -> None:
     """Embed the packaged clips with the built-in model, index them, and answer a few queries of text and sound."""
     with errors_as_lines():
-        from .index import Index
+        from ..index import Index
 
         start = time.perf_counter()
         model = load_model(None, None, None, device, None)

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .cli import AdapterOption, DeviceOption, DtypeOption, JsonOption, ModelOption, RecipeOption, app, load_model
-from .cli_output import emit, emit_facts, errors_as_lines, fail, say
+from .app import AdapterOption, DeviceOption, DtypeOption, JsonOption, ModelOption, RecipeOption, app, load_model
+from .output import emit, emit_facts, errors_as_lines, fail, say
 
 index_app = typer.Typer(help="Build indexes and look into them.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
@@ -20,8 +20,8 @@ def build(
 ) -> None:
     """Build an exact index from a vectors file. Rows of failed sounds are left out and counted."""
     with errors_as_lines():
-        from .index import Index
-        from .vectors import read_vectors
+        from ..index import Index
+        from ..vectors import read_vectors
 
         table = read_vectors(vectors)
         if not len(table.ids):
@@ -50,7 +50,7 @@ def search(
     if (text is None) == (audio is None):
         raise fail("search wants either a text or --audio FILE")
     with errors_as_lines():
-        from .index import Index
+        from ..index import Index
 
         opened = Index.open(index)
         made_with = opened.made_with if model is None else {}
@@ -85,22 +85,22 @@ def info(
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    from .vectors import read_vectors
+    from ..vectors import read_vectors
 
     if not path.exists():
         raise fail(f"{path}: there is no such file or folder")
     if (path / "index.json").is_file():
-        from .index import Index
+        from ..index import Index
 
         index = Index.open(path)
         return {"kind": "index", "vectors": len(index), "dim": index.dim, "fingerprint": str(index.fingerprint)}
     if (path / "adapter_config.json").is_file():
-        from .models.adapter import Adapter
+        from ..models.adapter import Adapter
 
         return {"kind": "LoRA adapter", **Adapter(path).describe()}
     if (path / "config.json").is_file():
-        from .models.load import model_type
-        from .models.weights import checkpoint_files
+        from ..models.load import model_type
+        from ..models.weights import checkpoint_files
 
         size = sum(file.stat().st_size for file in checkpoint_files(path))
         return {"kind": "model", "model_type": model_type(path), "weights": f"{size / 1e6:.1f} MB"}
@@ -115,7 +115,7 @@ def _facts(path: Path) -> dict[str, Any]:
             "dim": table.vectors.shape[1],
             "fingerprint": str(table.fingerprint),
         }
-    from .audio import probe
+    from ..audio import probe
 
     sound = probe(path)
     return {

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from .cli import JsonOption
-from .cli_index import index_app
-from .cli_output import emit_facts, errors_as_lines
+from .app import JsonOption
+from .index import index_app
+from .output import emit_facts, errors_as_lines
 
 IndexArgument = Annotated[Path, typer.Argument(help="Index folder")]
 
@@ -20,7 +20,7 @@ def run(
 ) -> None:
     """Build an index of all finished parts of a bulk run."""
     with errors_as_lines():
-        from .bulk.index import index_run
+        from ..bulk.index import index_run
 
         count = index_run(folder, out)
     emit_facts({"vectors": count, "index": str(out)}, as_json)
@@ -34,7 +34,7 @@ def merge(
 ) -> None:
     """Make one index of several."""
     with errors_as_lines():
-        from .index.edit import merge as merge_indexes
+        from ..index.edit import merge as merge_indexes
 
         merge_indexes(indexes, out)
     _told(out, as_json)
@@ -48,9 +48,9 @@ def add(
 ) -> None:
     """Put the vectors of a file into an index. A kill leaves the old index or the new one."""
     with errors_as_lines():
-        from .index import Index
-        from .index.edit import add as add_rows
-        from .vectors import read_vectors
+        from ..index import Index
+        from ..index.edit import add as add_rows
+        from ..vectors import read_vectors
 
         table = read_vectors(vectors)
         add_rows(index, Index.build(table.vectors, table.ids, fingerprint=table.fingerprint))
@@ -65,7 +65,7 @@ def delete(
 ) -> None:
     """Take rows out of an index; an unknown id is an error, and nothing is taken out."""
     with errors_as_lines():
-        from .index.edit import delete as delete_rows
+        from ..index.edit import delete as delete_rows
 
         delete_rows(index, [name for given in ids for name in _ids(given)])
     _told(index, as_json)
@@ -79,7 +79,7 @@ def export(
 ) -> None:
     """Write an index as a file of faiss or usearch."""
     with errors_as_lines():
-        from .index.interop import export as export_index
+        from ..index.interop import export as export_index
 
         export_index(index, out)
     emit_facts({"file": str(out)}, as_json)
@@ -93,7 +93,7 @@ def import_(
 ) -> None:
     """Make an index of a file of faiss or usearch. Such a file tells no fingerprint, so the index has none."""
     with errors_as_lines():
-        from .index.interop import import_ as import_index
+        from ..index.interop import import_ as import_index
 
         import_index(file).save(out)
     _told(out, as_json)
@@ -104,14 +104,14 @@ def _ids(given: str) -> list[str]:
         return [given]
     path = Path(given[1:])
     if not path.is_file():
-        from ..errors import InputError
+        from ...errors import InputError
 
         raise InputError(f"{path}: there is no such file; wanted one id a line")
     return [line for line in path.read_text().splitlines() if line]
 
 
 def _told(path: Path, as_json: bool) -> None:
-    from .index import Index
+    from ..index import Index
 
     index = Index.open(path)
     emit_facts({"vectors": len(index), "dim": index.dim, "index": str(path)}, as_json)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..errors import HarkenError
+from ...errors import HarkenError
 
 # Exit codes.
 SOME_FAILED, WRONG_INPUT = 1, 2

@@ -1,0 +1,43 @@
+"""`harken recipes` and `harken mini`: what harken can be, and the built-in model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import JsonOption, app
+from .output import emit, errors_as_lines
+
+
+@app.command()
+def recipes(as_json: JsonOption = False) -> None:
+    """List the systems harken can be, and where each comes from."""
+    from ..recipes import recipes as all_recipes
+
+    emit(
+        (
+            {
+                "recipe": recipe.name,
+                "runs on": ", ".join(recipe.backbones),
+                "pooling": recipe.pooling,
+                "source": recipe.source,
+                "licence": recipe.licence,
+            }
+            for recipe in all_recipes().values()
+        ),
+        as_json,
+    )
+
+
+@app.command()
+def mini(
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Folder with the hub checkpoints whisper-base and SmolLM2-135M-Instruct"),
+    ] = None,
+) -> None:
+    """Build the built-in model's checkpoint in the cache (done by itself at first use) and print its folder."""
+    with errors_as_lines():
+        from ..convert.mini import build_mini
+
+        print(build_mini(from_folder=source))
