@@ -13,17 +13,20 @@ from .output import emit, errors_as_lines
 def recipes(as_json: JsonOption = False) -> None:
     """List the systems harken can be, and where each comes from."""
     from ..recipes import recipes as all_recipes
+    from ..recipes.rerank import RERANK_RECIPES
 
+    embedders = [(recipe, recipe.pooling) for recipe in all_recipes().values()]
+    rerankers = [(recipe, "reranker: P(Yes)") for recipe in RERANK_RECIPES]
     emit(
         (
             {
                 "recipe": recipe.name,
                 "runs on": ", ".join(recipe.backbones),
-                "pooling": recipe.pooling,
+                "gives": gives,
                 "source": recipe.source,
                 "licence": recipe.licence,
             }
-            for recipe in all_recipes().values()
+            for recipe, gives in [*embedders, *rerankers]
         ),
         as_json,
     )

@@ -36,7 +36,9 @@ def rerank(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="From `harken tune-fusion`; default: P(Yes) alone")
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Rerank recipe")] = "aurola-rerank",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="Rerank recipe: name (see `harken recipes`) or JSON file")
+    ] = "aurola-rerank",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="JSON lines file; default: standard output")] = None,
     adapter: AdapterOption = None,
     device: DeviceOption = None,

@@ -6,12 +6,12 @@ A user's own recipe is a JSON file of the same fields (`Recipe.from_json`).
 Source: own; the fields are those in which the systems of spec/recipes.md differ.
 """
 
-import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...errors import ModelError
+from .fields import from_dict, from_json
 
 Pooling = Literal["mean", "mean-content", "last"]
 Attention = Literal["causal", "bidirectional"]
@@ -88,21 +88,8 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any], origin: str = "recipe") -> "Recipe":
         """Build a recipe from plain values; unknown and missing fields are refused by name."""
-        known = {f.name: f for f in fields(cls)}
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ModelError(f"{origin}: unknown fields {unknown}; known are {sorted(known)}")
-        if "backbones" in values:
-            values = {**values, "backbones": tuple(values["backbones"])}
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ModelError(f"{origin}: {error}") from None
+        return from_dict(cls, values, origin)
 
     @classmethod
     def from_json(cls, path: str | Path) -> "Recipe":
-        try:
-            values = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: cannot be read as a recipe: {error}") from None
-        return cls.from_dict(values, str(path))
+        return from_json(cls, path)

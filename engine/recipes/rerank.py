@@ -7,9 +7,11 @@ Source: AuroLA's inference prompts, spec/recipes.md C.6; the 20 spaces are those
 """
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from ...errors import ModelError
+from .fields import from_json
 
 _SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 _SOUND = "<|audio_bos|>{audio}<|audio_eos|>"
@@ -99,15 +101,17 @@ RERANK_RECIPES = (
 )
 
 
-def get_rerank_recipe(name: str | RerankRecipe) -> RerankRecipe:
-    """A rerank recipe by name.
+def get_rerank_recipe(name: str | Path | RerankRecipe) -> RerankRecipe:
+    """A rerank recipe by name, or from a JSON file of its fields.
 
     Raises:
         ModelError: no such recipe; the text lists those there are.
     """
     if isinstance(name, RerankRecipe):
         return name
+    if str(name).endswith(".json"):
+        return from_json(RerankRecipe, name)
     known = {recipe.name: recipe for recipe in RERANK_RECIPES}
-    if name not in known:
-        raise ModelError(f"no rerank recipe {name!r}; there are {', '.join(known)}")
-    return known[name]
+    if str(name) not in known:
+        raise ModelError(f"no rerank recipe {str(name)!r}; there are {', '.join(known)}, or give a .json file")
+    return known[str(name)]

@@ -22,7 +22,7 @@ def load_reranker(
     path: str | Path,
     *,
     adapter: str | Path | None = None,
-    recipe: str | RerankRecipe = "aurola-rerank",
+    recipe: str | Path | RerankRecipe = "aurola-rerank",
     device: str | None = None,
     dtype: str | None = None,
     batch_tokens: int | None = None,
@@ -36,7 +36,7 @@ def load_reranker(
     Args:
         path: checkpoint folder in Hugging Face layout, or a hub repository.
         adapter: peft LoRA folder, merged in float32 at load.
-        recipe: name or RerankRecipe.
+        recipe: name, JSON file of its fields, or RerankRecipe.
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
         dtype: "float32", "bfloat16", "float16" or "float8"; None: float32 on a CPU, bfloat16 on CUDA.
         batch_tokens: tokens of one step; None: 2048 on a CPU, 32768 on CUDA.

@@ -185,7 +185,10 @@ def test_info_says_what_a_thing_is(index, sounds, tmp_path):
 
 def test_recipes_are_listed():
     result = run("recipes", "--json")
-    assert result.exit_code == 0 and all(row["recipe"] and row["source"] for row in lines(result))
+    listed = {row["recipe"]: row for row in lines(result)}
+    assert {"harken-mini", "oea-qwen3b", "alm2vec", "robust-atr", "aurola-rerank"} <= set(listed)
+    assert listed["oea-qwen3b"]["gives"] == "mean" and "P(Yes)" in listed["aurola-rerank"]["gives"]
+    assert all(row["source"] for row in listed.values())
 
 
 def test_demo_answers_every_query(loaded):

@@ -1,6 +1,7 @@
 """Prompts: the published strings, and a cut that never changes the ids of the whole."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given, settings
@@ -96,3 +97,24 @@ def test_recipes_that_cannot_work_are_refused():
         RerankRecipe(**fields, a2t_template="{audio}{text}", t2a_template="{text}{audio}", long_audio="window-mean")
     with pytest.raises(ModelError, match="no rerank recipe 'nothing'; there are aurola-rerank"):
         get_rerank_recipe("nothing")
+
+
+def test_a_recipe_of_ones_own_is_a_json_file(tmp_path):
+    fields = asdict(replace(get_rerank_recipe("aurola-rerank"), name="own", yes="True", no="False"))
+    (tmp_path / "own.json").write_text(json.dumps(fields))
+    assert get_rerank_recipe(tmp_path / "own.json") == RerankRecipe(**fields)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('{"name": "own", "pooling": "mean"}', r"own.json: unknown fields \['pooling'\]; known are"),
+        ('{"name": "own"}', "own.json: .*missing .* 'source'"),
+        ("[1]", "own.json: .*wanted a JSON object, got list"),
+        ("{", "own.json: cannot be read as a recipe"),
+    ],
+)
+def test_a_json_file_that_is_no_recipe_is_refused_by_name(tmp_path, text, said):
+    (tmp_path / "own.json").write_text(text)
+    with pytest.raises(ModelError, match=said):
+        get_rerank_recipe(str(tmp_path / "own.json"))
