@@ -1,10 +1,12 @@
 """The one row that every dataset is read into, and what reading one gives.
 
-Source: own; the fields are those of spec/recipes.md F.2 together.
+Source: own; the fields are those of the published datasets together.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,7 @@ class Row:
 
     # Unique within its dataset.
     id: str
-    # A file, or the bytes of one; None for rows of text alone (NLI).
+    # A file, or the bytes of one; None for rows of text alone (NLI), or where no folder of sounds was named.
     audio: Path | bytes | None
     # Every caption, by its kind; a dataset with one kind gives `long`.
     long: tuple[str, ...] = ()
@@ -26,11 +28,20 @@ class Row:
     # The part of the file that is meant, in seconds; None: from its beginning, to its end.
     start_s: float | None = None
     end_s: float | None = None
-    # Class labels (ESC-50, FSD50K, VGGSounder, EPIC-Sounds).
+    # Class labels as they are spoken (ESC-50, FSD50K, VGGSounder, EPIC-Sounds).
     labels: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
+    # "train", "val", "test", or "" where the file does not say.
     split: str = ""
+    # Texts that do not fit, though they come near (NLI's contradictions).
+    negatives: tuple[str, ...] = ()
+    # The recording under the names its sites have for it: "youtube:ID", "freesound:ID", "file:name without ending".
+    origins: tuple[str, ...] = ()
+    # Of the whole file, as the annotation tells it.
+    duration_s: float | None = None
+    # What else the annotation says, by its own names.
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -40,7 +51,9 @@ class Row:
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of a dataset, and a line for each entry that gave none: "file:row: what is wrong"."""
+    """The rows of a dataset, and a line for each entry that gave none: "file:row: column: what is wrong"."""
 
     rows: list[Row]
     problems: list[str] = field(default_factory=list)
+    # Good entries that were not asked for: of another split, or outside the adapter's options.
+    num_left_out: int = 0
