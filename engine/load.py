@@ -1,5 +1,6 @@
 """`harken.load`: a checkpoint, a recipe and an adapter become an Embedder."""
 
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,10 +14,22 @@ from .models.dual import DualEncoder
 from .models.fp8 import quantize_linears
 from .models.heads import load_heads
 from .models.load import load_model, model_type
+from .models.mllm import AudioLM
 from .models.whisper import WhisperTower
 from .placement import BATCH_TOKENS, DTYPES, pick_device, pick_dtype
 from .recipes import Recipe, get_recipe, recipes
 from .text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The files a model is made of, and the recipe it is used by."""
+
+    folder: Path
+    adapter: Path | None
+    recipe: Recipe
+    # `model_type` of the checkpoint.
+    kind: str
 
 
 def load(
@@ -44,6 +57,53 @@ def load(
         ModelError: files that do not make up a model, an adapter or a recipe, or that do not fit each other.
         InputError: an unknown device or dtype.
     """
+    source = find_source(path, recipe=recipe, adapter=adapter)
+    where = pick_device(device)
+    dtype = pick_dtype(dtype, where)
+    model = load_model(source.folder, adapter=source.adapter, dtype=DTYPES[dtype], device=where)
+    return embedder_of(model, source, dtype=dtype, batch_tokens=batch_tokens)
+
+
+def embedder_of(model: AudioLM, source: Source, *, dtype: str, batch_tokens: int | None = None) -> Embedder:
+    """The Embedder around a model that was built from `source`; `dtype` and `batch_tokens` as in `load`.
+
+    Raises:
+        ModelError: the recipe wants what the model lacks.
+    """
+    folder, chosen, where = source.folder, source.recipe, model.device
+    if chosen.long_audio == "chunk-attention" and getattr(model, "chunk_query", None) is None:
+        raise ModelError(
+            f"recipe {chosen.name!r} attends to chunks; {folder} is a {source.kind} without a query for them"
+        )
+    if chosen.feature_window_s is not None:
+        if not isinstance(model.tower, WhisperTower):
+            raise ModelError(
+                f"recipe {chosen.name!r} sets feature_window_s; the features of a {source.kind} have no window"
+            )
+        model.tower.max_samples = round(chosen.feature_window_s * model.tower.spec.sample_rate_hz)
+    if dtype == "float8":
+        quantize_linears(model)
+    names = sorted({name for name in (chosen.audio_head, chosen.text_head) if name is not None})
+    places = [place for place in (source.adapter, folder) if place is not None]
+    made = DualEmbedder if isinstance(model, DualEncoder) else Embedder
+    return made(
+        model,
+        chosen,
+        Tokenizer(folder),
+        load_heads(places, names, model.width, where) if names else {},
+        fingerprint_of(folder, adapter=source.adapter, recipe=chosen, front_end=model.tower.spec.name, dtype=dtype),
+        batch_tokens=BATCH_TOKENS[where.type] if batch_tokens is None else batch_tokens,
+        folder=folder,
+        adapter=source.adapter,
+    )
+
+
+def find_source(path: str | Path | None, *, recipe: str | Path | Recipe | None, adapter: str | Path | None) -> Source:
+    """What `load` would read, arguments as there: no weight has been read yet.
+
+    Raises:
+        ModelError: no checkpoint, no recipe, or two that do not fit each other.
+    """
     folder = _built_in() if path is None else resolve(path)
     lora = None if adapter is None else Path(adapter)
     if path is None and lora is None:
@@ -57,30 +117,7 @@ def load(
     kind = model_type(folder)
     if kind not in chosen.backbones:
         raise ModelError(f"recipe {chosen.name!r} runs on {list(chosen.backbones)}; {folder} is a {kind}")
-    where = pick_device(device)
-    dtype = pick_dtype(dtype, where)
-    model = load_model(folder, adapter=lora, dtype=DTYPES[dtype], device=where)
-    if chosen.long_audio == "chunk-attention" and getattr(model, "chunk_query", None) is None:
-        raise ModelError(f"recipe {chosen.name!r} attends to chunks; {folder} is a {kind} without a query for them")
-    if chosen.feature_window_s is not None:
-        if not isinstance(model.tower, WhisperTower):
-            raise ModelError(f"recipe {chosen.name!r} sets feature_window_s; the features of a {kind} have no window")
-        model.tower.max_samples = round(chosen.feature_window_s * model.tower.spec.sample_rate_hz)
-    if dtype == "float8":
-        quantize_linears(model)
-    names = sorted({name for name in (chosen.audio_head, chosen.text_head) if name is not None})
-    places = [place for place in (lora, folder) if place is not None]
-    made = DualEmbedder if isinstance(model, DualEncoder) else Embedder
-    return made(
-        model,
-        chosen,
-        Tokenizer(folder),
-        load_heads(places, names, model.width, where) if names else {},
-        fingerprint_of(folder, adapter=lora, recipe=chosen, front_end=model.tower.spec.name, dtype=dtype),
-        batch_tokens=BATCH_TOKENS[where.type] if batch_tokens is None else batch_tokens,
-        folder=folder,
-        adapter=lora,
-    )
+    return Source(folder, lora, chosen, kind)
 
 
 def _built_in() -> Path:
