@@ -171,16 +171,24 @@ class Embedder:
         """
         if isinstance(texts, str):
             raise InputError("texts must be a list of strings, got one string")
-        if self._text_template is None:
-            raise InputError(f"recipe {self.recipe.name!r} takes no text")
-        given = self._instruction(instruction, self.recipe.default_text_instruction, self._text_template)
         for i, text in enumerate(texts):
             check_text(text, f"texts[{i}]: ")
-        prompts = [self._text_template.text(text, instruction=given) for text in texts]
+        prompts = [self.text_prompt(text, instruction=instruction) for text in texts]
         vectors = np.zeros((len(prompts), self.dim), np.float32)
         for batch in plan_batches([len(p) for p in prompts], self.batch_tokens):
             vectors[batch] = self._vectors([prompts[i] for i in batch], None, self.text_head)
         return vectors
+
+    def text_prompt(self, text: str, *, instruction: str | None = None) -> Prompt:
+        """The prompt that a sentence is put in; arguments and errors as `encode_text`."""
+        if (template := self._text_template) is None:
+            raise InputError(f"recipe {self.recipe.name!r} takes no text")
+        given = self._instruction(instruction, self.recipe.default_text_instruction, template)
+        return template.text(text, instruction=given)
+
+    def audio_prompt(self, num_samples: int, *, instruction: str | None = None) -> Prompt:
+        """The prompt that a clip of `num_samples` is put in; errors as `encode_audio`."""
+        return self._audio_prompt(instruction)(0, self.model.tower.num_tokens(num_samples))
 
     def encode_audio_text(
         self,
