@@ -10,9 +10,11 @@
 #include <variant>
 #include <vector>
 
+#include "error.h"
+
 namespace harken {
 
-/// One value. What asks for another kind throws Error (HARKEN_FILE_FORMAT_ERROR) that says got and wanted.
+/// One value. What asks for another kind throws JsonKindError (HARKEN_FILE_FORMAT_ERROR) that says got and wanted.
 class Json {
   public:
     using Array = std::vector<Json>;
@@ -51,6 +53,22 @@ class Json {
 
     std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> value_;
 };
+
+/// What a Json throws when it is asked for another kind or a member it has not; `naming` adds the file.
+class JsonKindError : public Error {
+  public:
+    using Error::Error;
+};
+
+/// Run `body`, which reads a tree; errors about kinds and members then begin with `where`.
+template <typename Body>
+decltype(auto) naming(const std::string& where, Body&& body) {
+    try {
+        return std::forward<Body>(body)();
+    } catch (const JsonKindError& error) {
+        throw Error(error.code(), where + ": " + error.what());
+    }
+}
 
 struct JsonLimits {
     std::size_t max_bytes = std::size_t{64} << 20;

@@ -8,11 +8,16 @@
 
 namespace harken {
 
-enum class DType : std::uint8_t { float32, float16, bfloat16, float64, int8, uint8, boolean, int16, uint16, int32, uint32, int64, uint64 };
+enum class DType : std::uint8_t {
+    float32, float16, bfloat16, float64, int8, uint8, boolean, int16, uint16, int32, uint32, int64, uint64,
+};
 
 [[nodiscard]] std::size_t dtype_bytes(DType dtype) noexcept;
 /// As Python's numpy and torch call it.
 [[nodiscard]] const char* dtype_name(DType dtype) noexcept;
+
+/// Bytes of an array of that shape; false where a size is negative or the product overflows.
+[[nodiscard]] bool shape_bytes(const std::vector<std::int64_t>& shape, DType dtype, std::size_t& num_bytes) noexcept;
 
 /// Row-major and contiguous; valid as long as the file it came from.
 struct TensorView {
