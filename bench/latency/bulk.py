@@ -26,7 +26,7 @@ import soundfile
 import torch
 
 from ...engine.audio import load_audio
-from ...engine.bulk import Settings, run_bulk
+from ...engine.bulk import LocalEngine, run_bulk
 from ...engine.embedder import Embedder
 from ...engine.load import load
 from .encode import cpu_name, noise_clips
@@ -38,7 +38,7 @@ Way = Callable[[Path, Path], np.ndarray]
 
 def harken_way(model: Embedder, threads: int) -> Way:
     def run(folder: Path, out: Path) -> np.ndarray:
-        run_bulk([str(folder)], out, lambda: model, settings=Settings(), num_threads=threads)
+        run_bulk([str(folder)], out, lambda: model, engine=LocalEngine(threads))
         tables = [pq.read_table(path, columns=["vector"]) for path in sorted((out / "vectors").iterdir())]
         flat = np.concatenate([t["vector"].combine_chunks().flatten().to_numpy() for t in tables])
         return flat.reshape(-1, model.dim)

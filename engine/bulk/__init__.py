@@ -1,8 +1,11 @@
 """Millions of sounds embedded in one go that can be killed anywhere and started again."""
 
+from .freezing import freeze
 from .ledger import Ledger
-from .manifest import Manifest, freeze
+from .local import LocalEngine
+from .manifest import Manifest
 from .report import BulkReport, Progress
-from .runner import Settings, run_bulk
+from .runner import run_bulk
+from .settings import Settings
 
-__all__ = ["BulkReport", "Ledger", "Manifest", "Progress", "Settings", "freeze", "run_bulk"]
+__all__ = ["BulkReport", "Ledger", "LocalEngine", "Manifest", "Progress", "Settings", "freeze", "run_bulk"]

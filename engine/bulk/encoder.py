@@ -3,11 +3,13 @@
 Source: own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from ...errors import FingerprintError
 from ..audio import Waveform
 
 
@@ -38,6 +40,37 @@ class Encoder(Protocol):
         """A sound as the model wants it: at its rate, of an allowed length. Raises AudioError."""
         ...
 
-    def encode_clips(self, clips: Sequence[Waveform], *, instruction: str | None = None) -> np.ndarray:
-        """Vectors [n, d] float32 of what `load_clip` gave."""
+    def encode_clips(
+        self, clips: Sequence[Waveform], *, instruction: str | None = None
+    ) -> np.ndarray | Sequence[np.ndarray]:
+        """What `load_clip` gave as vectors [n, d] float32, or as audio tokens, an array [tokens, d] a clip."""
         ...
+
+
+MakeEncoder = Callable[[], Encoder]
+# Called with the model, tells how to load it again.
+MadeWith = Callable[[Any], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a run keeps of its model."""
+
+    # Its "id" is compared, the rest says what it stands for.
+    fingerprint: dict[str, Any]
+    dim: int
+    made_with: dict[str, Any]
+
+    @classmethod
+    def of(cls, encoder: Encoder, made_with: MadeWith | None, instruction: str | None) -> "ModelInfo":
+        """Raises InputError for what the model refuses whatever the sound, such as an instruction."""
+        encoder.encode_clips([], instruction=instruction)
+        told = {"id": encoder.fingerprint.id, **encoder.fingerprint.to_dict()}
+        return cls(told, encoder.dim, {} if made_with is None else dict(made_with(encoder)))
+
+    def require(self, encoder: Encoder, where: str) -> None:
+        """Raise FingerprintError if a model loaded elsewhere is not this one."""
+        if encoder.fingerprint.id != self.fingerprint["id"]:
+            raise FingerprintError(
+                f"{where}: loads a model of fingerprint {encoder.fingerprint.id}; the run is of {self.fingerprint['id']}"
+            )

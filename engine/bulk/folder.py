@@ -9,17 +9,19 @@ from typing import Literal
 
 from ...errors import InputError, OutputError
 from ..durable import TMP
+from . import identity, lock
 from . import manifest as manifests
-from .manifest import Manifest, describe_inputs, freeze
+from .freezing import freeze
+from .manifest import Manifest, describe_inputs
 
 
 def refuse_foreign(out: Path) -> None:
     """Raise InputError for a folder that holds anything but a run, or is none."""
-    if not out.exists() or (out / "run.json").exists():
+    if not out.exists() or (out / identity.NAME).exists():
         return
     if not out.is_dir():
         raise InputError(f"{out}: is a file; wanted a folder")
-    ours = ("lock", manifests.NAME)
+    ours = (lock.NAME, manifests.NAME)
     others = sorted(p.name for p in out.iterdir() if p.name not in ours and not p.name.endswith(TMP))
     if others:
         raise InputError(f"{out}: holds {', '.join(others[:3])} and is no run's folder; wanted a new or empty one")
@@ -36,7 +38,7 @@ def manifest_of(
     """
     path = out / manifests.NAME
     try:
-        if not (out / "run.json").exists():
+        if not (out / identity.NAME).exists():
             return freeze(inputs, path, duplicates=duplicates, num_first=num_first)
         known = Manifest.open(path)
         if known.inputs == describe_inputs(inputs, duplicates=duplicates, num_first=num_first):

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from ...errors import FileFormatError
 from ..fingerprint import Fingerprint
 from ..index.edit import Piece, write_pieces
-from .ledger import finished_parts, read_identity
+from .identity import NAME, require_identity
+from .ledger import finished_parts
 
-METADATA = ("uri", "member", "duration_s")
+METADATA = ("uri", "member", "source_row", "start_s", "end_s", "duration_s")
 
 
 def index_run(run: Path, out: Path) -> int:
@@ -31,12 +32,7 @@ def index_run(run: Path, out: Path) -> int:
         InputError: two sounds of one id.
         OutputError: the index cannot be written.
     """
-    identity = read_identity(run)
-    if identity is None:
-        raise FileFormatError(f"{run}: is no run's folder: there is no run.json in it")
-    parts = finished_parts(run)
-    if not parts:
-        raise FileFormatError(f"{run}: no part of it is finished")
+    identity, parts = require_identity(run), finished_parts(run)
     settings = identity["settings"]
     told = {name: value for name, value in identity["fingerprint"].items() if name != "id"}
     count = sum(part.num_ok for part in parts)
@@ -48,7 +44,7 @@ def index_run(run: Path, out: Path) -> int:
         count=count,
         dim=first.vectors.shape[1],
         dtype=settings["dtype"],
-        fingerprint=Fingerprint.from_dict(told, str(run / "run.json")),
+        fingerprint=Fingerprint.from_dict(told, str(run / NAME)),
         made_with=identity["made_with"],
     )
     return count

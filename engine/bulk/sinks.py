@@ -1,57 +1,30 @@
-"""Where the vectors of a part go: Parquet, or .npy with metadata beside it.
+"""Where the results of a part go.
 
     parquet  vectors/part-000000.parquet        a vectors file with more columns: uri, member, row, (scale)
     npy      emb/emb_000000.npy, metadata/metadata_000000.parquet   the layout of clip-retrieval and autofaiss
+    tokens   tokens/tokens_000000.npy, metadata/metadata_000000.parquet   audio tokens end to end: tokens.py
 
 A Parquet part of float32 is what `vectors.read_vectors` reads; the sounds that failed are in files of their own.
-
-int8 rows have a scale beside them: quantize.py.
+int8 rows have a scale beside them: quantize.py. numpy has no bfloat16: such tokens are its bits as uint16.
 
 Source: own; clip-retrieval's folders.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ...errors import InputError
 from ..durable import written_aside
-from ..quantize import quantize
-from .entry import Entry
-from .reading import Failed
+from ..quantize import quantize, to_bfloat16
+from .rows import Rows, write_table
 
 # The key that a vectors file keeps what it is under.
 KEY = b"harken"
-Dtype = Literal["float32", "float16", "int8"]
-DTYPES: tuple[Dtype, ...] = ("float32", "float16", "int8")
-
-ERRORS = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("error", pa.string(), nullable=False),
-        pa.field("message", pa.string(), nullable=False),
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The vectors of a part, in the manifest's order."""
-
-    rows: list[int]
-    entries: list[Entry]
-    durations_s: list[float]
-    # [m, d] float32.
-    vectors: np.ndarray
 
 
 class Sink(Protocol):
@@ -63,91 +36,89 @@ class Sink(Protocol):
 
 
 def make_sink(kind: str, dtype: str, about: Mapping[str, Any]) -> Sink:
-    """The sink of a name; `about` tells how the vectors were made, its "dim" what they measure.
+    """The sink of a name; `about` tells how the results were made, its "dim" what they measure.
 
     Raises:
         InputError: no such kind of sink, or dtype.
     """
-    if dtype not in DTYPES:
-        raise InputError(f"dtype is {dtype!r}; wanted one of {list(DTYPES)}")
     if kind not in SINKS:
         raise InputError(f"the output's format is {kind!r}; wanted one of {list(SINKS)}")
-    return SINKS[kind](dtype, about)
+    make = SINKS[kind]
+    if dtype not in make.DTYPES:
+        raise InputError(f"dtype is {dtype!r}; wanted one of {list(make.DTYPES)} for {kind}")
+    return make(dtype, about)
 
 
-class ParquetSink:
+class _Sink:
+    DTYPES: tuple[str, ...] = ("float32", "float16", "int8")
+
+    def __init__(self, dtype: str, about: Mapping[str, Any]) -> None:
+        self.dtype, self.about = dtype, about
+
+    def _vectors(self, rows: Rows) -> tuple[np.ndarray, pa.Table]:
+        """[m, d] of the stored dtype, and the rows' table, with scales where there are any."""
+        table, vectors = rows.table(), rows.stacked(self.about["dim"])
+        if self.dtype != "int8":
+            return vectors.astype(self.dtype, copy=False), table
+        quantized, scale = quantize(vectors)
+        return quantized, table.append_column("scale", pa.array(scale))
+
+    def _labelled(self, table: pa.Table) -> pa.Table:
+        return table.replace_schema_metadata({KEY: json.dumps(self.about, sort_keys=True)})
+
+
+class ParquetSink(_Sink):
     """One Parquet file a part."""
 
-    def __init__(self, dtype: str, about: Mapping[str, Any]) -> None:
-        self.dtype, self.metadata = dtype, {KEY: json.dumps(about, sort_keys=True)}
-
     def write(self, folder: Path, part: int, rows: Rows) -> list[Path]:
-        table = _columns(rows)
-        vectors, scale = quantize(rows.vectors) if self.dtype == "int8" else (rows.vectors.astype(self.dtype), None)
-        width = vectors.shape[1]
+        vectors, table = self._vectors(rows)
         flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-        table = table.append_column("vector", pa.FixedSizeListArray.from_arrays(flat, width))
-        if scale is not None:
-            table = table.append_column("scale", pa.array(scale))
+        column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+        table = table.add_column(table.schema.get_field_index("duration_s") + 1, "vector", column)
         for name in ("stage", "error"):
             table = table.append_column(name, pa.nulls(len(table), pa.string()))
-        table = table.replace_schema_metadata(self.metadata)
-        path = folder / "vectors" / f"part-{part:06d}.parquet"
-        return [write_table(path, table)]
+        return [write_table(folder / "vectors" / f"part-{part:06d}.parquet", self._labelled(table))]
 
 
-class NpySink:
+class NpySink(_Sink):
     """A .npy and a Parquet file of the same rows a part."""
 
-    def __init__(self, dtype: str, about: Mapping[str, Any]) -> None:
-        self.dtype, self.metadata = dtype, {KEY: json.dumps(about, sort_keys=True)}
+    def write(self, folder: Path, part: int, rows: Rows) -> list[Path]:
+        vectors, table = self._vectors(rows)
+        metadata = folder / "metadata" / f"metadata_{part:06d}.parquet"
+        return [
+            _write_npy(folder / "emb" / f"emb_{part:06d}.npy", vectors),
+            write_table(metadata, self._labelled(table)),
+        ]
+
+
+class TokenSink(_Sink):
+    """The audio tokens of a part's sounds end to end in a .npy, and a Parquet file that says where each begins."""
+
+    DTYPES = ("bfloat16", "float16")
 
     def write(self, folder: Path, part: int, rows: Rows) -> list[Path]:
-        table = _columns(rows)
-        vectors = rows.vectors
-        if self.dtype == "int8":
-            vectors, scale = quantize(vectors)
-            table = table.append_column("scale", pa.array(scale))
-        table = table.replace_schema_metadata(self.metadata)
-        path = folder / "emb" / f"emb_{part:06d}.npy"
-        path.parent.mkdir(exist_ok=True)
-        with written_aside(path) as aside, aside.open("wb") as file:
-            np.save(file, vectors.astype(self.dtype, copy=False))
-        return [path, write_table(folder / "metadata" / f"metadata_{part:06d}.parquet", table)]
+        tokens = np.concatenate([np.zeros((0, self.about["dim"]), np.float32), *rows.results])
+        stored = to_bfloat16(tokens) if self.dtype == "bfloat16" else tokens.astype(np.float16)
+        counts = np.array([len(result) for result in rows.results], np.int64)
+        table = rows.table().append_column("first_token", pa.array(np.cumsum(counts) - counts))
+        table = table.append_column("num_tokens", pa.array(counts))
+        metadata = folder / "metadata" / f"metadata_{part:06d}.parquet"
+        return [
+            _write_npy(folder / "tokens" / f"tokens_{part:06d}.npy", stored),
+            write_table(metadata, self._labelled(table)),
+        ]
 
 
-SINKS: dict[str, type[ParquetSink] | type[NpySink]] = {"parquet": ParquetSink, "npy": NpySink}
+SINKS: dict[str, type[ParquetSink] | type[NpySink] | type[TokenSink]] = {
+    "parquet": ParquetSink,
+    "npy": NpySink,
+    "tokens": TokenSink,
+}
 
 
-def write_errors(path: Path, failures: Sequence[Failed]) -> Path:
-    """Write failures as a table of ERRORS."""
-    columns = [
-        [f.entry.id for f in failures],
-        [f.entry.uri for f in failures],
-        [f.row for f in failures],
-        [f.stage for f in failures],
-        [f.error for f in failures],
-        [f.message for f in failures],
-    ]
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, ERRORS)]
-    return write_table(path, pa.Table.from_arrays(arrays, schema=ERRORS))
-
-
-def write_table(path: Path, table: pa.Table) -> Path:
-    """Write a Parquet file durably."""
+def _write_npy(path: Path, array: np.ndarray) -> Path:
     path.parent.mkdir(exist_ok=True)
-    with written_aside(path) as aside:
-        pq.write_table(table, aside, compression="zstd", use_dictionary=False, row_group_size=4096)
+    with written_aside(path) as aside, aside.open("wb") as file:
+        np.save(file, array)
     return path
-
-
-def _columns(rows: Rows) -> pa.Table:
-    return pa.table(
-        {
-            "id": pa.array([entry.id for entry in rows.entries], pa.string()),
-            "uri": pa.array([entry.uri for entry in rows.entries], pa.string()),
-            "member": pa.array([entry.member for entry in rows.entries], pa.string()),
-            "row": pa.array(rows.rows, pa.int64()),
-            "duration_s": pa.array(rows.durations_s, pa.float32()),
-        }
-    )

@@ -1,7 +1,6 @@
 """`harken bulk`: a corpus embedded in one go that may be killed and started again."""
 
 import json
-import os
 import signal
 import sys
 import threading
@@ -67,7 +66,7 @@ def bulk(
     The first Ctrl-C finishes the part in hand, the second ends at once; both keep what is done.
     """
     with errors_as_lines():
-        from ..bulk import Settings, run_bulk
+        from ..bulk import LocalEngine, Settings, run_bulk
         from ..vectors import made_with
 
         settings = Settings(format, store, part_rows, instruction)
@@ -87,7 +86,7 @@ def bulk(
                 out,
                 load,
                 settings=settings,
-                num_threads=threads or os.cpu_count() or 4,
+                engine=LocalEngine(threads),
                 duplicates=which,
                 num_first=num_first,
                 made_with=made_with,

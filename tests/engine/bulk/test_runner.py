@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from harken.engine.audio import load_audio
-from harken.engine.bulk import Settings, run_bulk
+from harken.engine.bulk import LocalEngine, Settings, run_bulk
 from harken.engine.bulk import reading as reading_module
 from harken.errors import AudioError, FileFormatError, FingerprintError, InputError
 
@@ -21,8 +21,10 @@ from .sounds import break_twelve_ways, fill, tone, tone_file, write_parquet, wri
 EIGHT = Settings(part_rows=8)
 
 
-def bulk(out, *inputs, encoder=None, settings=EIGHT, **options):
-    return run_bulk([str(i) for i in inputs], out, lambda: encoder or FakeEncoder(), settings=settings, **options)
+def bulk(out, *inputs, encoder=None, settings=EIGHT, num_threads=2, **options):
+    engine = LocalEngine(num_threads)
+    make = lambda: encoder or FakeEncoder()
+    return run_bulk([str(i) for i in inputs], out, make, settings=settings, engine=engine, **options)
 
 
 def vectors(out):
@@ -35,10 +37,9 @@ def errors(out):
 
 
 def tree(folder):
-    """Every file of a run's folder but the lock, with its bytes."""
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "lock"
-    }
+    """Every file of a run's folder but the lock and the times, with its bytes."""
+    kept = (p for p in folder.rglob("*") if p.is_file() and p.name not in ("lock", "log.jsonl"))
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in kept}
 
 
 def test_every_sound_once_in_order(tmp_path):
