@@ -1,4 +1,4 @@
-"""Adapter of WavCaps: one JSON a source, weak captions of 403,050 clips.
+"""Adapter of WavCaps: one JSON a source, weak captions of some 400,000 clips.
 
     val:  first 8 bytes of md5("{source}_{id}_1337") / 2^64 < 0.01       (OEA's split; WavCaps publishes none)
 
