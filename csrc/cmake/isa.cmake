@@ -2,10 +2,11 @@
 # Such a file includes no header with inline functions of the standard library: the linker keeps one copy of those for
 # the whole program, and it must not be the one with instructions an older CPU lacks.
 function(harken_isa_flags sources)
+  set_source_files_properties(src/kernels_scalar.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
   if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     return()
   endif()
-  set(avx2 -mavx2 -mfma -mf16c)
+  set(avx2 -mavx2 -mfma -mf16c -ffp-contract=fast)
   set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
   set(vnni ${avx512} -mavx512vnni)
   foreach(source IN LISTS sources)
