@@ -17,6 +17,7 @@ from ...errors import FingerprintError, InputError
 from ...kernels.topk import topk
 from ..fingerprint import Fingerprint, require_same
 from ..quantize import quantize
+from .expression import evaluate
 from .hits import Hits
 from .rows import make_rows, refuse_not_finite
 from .store import DTYPES, Stored, open_stored, save, verify
@@ -128,12 +129,41 @@ class Index:
         """How to load the model that made the vectors; empty if not known."""
         return dict(self._stored.made_with)
 
+    def where(self, condition: str) -> np.ndarray:
+        """Rows that satisfy a condition on "id" and the metadata columns, such as "duration_s < 10 and label == 'dog'".
+
+        Args:
+            condition: as expression.py tells.
+
+        Returns: bool [n].
+
+        Raises:
+            InputError: it is no condition, or names a column that is not there.
+        """
+        return evaluate(condition, self._stored.rows)
+
+    def vectors(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Rows as float32 [m, d]; of float16 and int8 what was stored.
+
+        Raises:
+            InputError: a position that is no row.
+        """
+        rows = np.asarray(positions, np.int64)
+        if rows.ndim != 1 or ((rows < 0) | (rows >= len(self))).any():
+            raise InputError(f"positions must be [m] of 0..{len(self) - 1}, got {rows.tolist()[:10]}")
+        found = self._stored.vectors[rows].astype(np.float32)
+        return found if self._stored.scales is None else found * self._stored.scales[rows, None]
+
+    def rows(self, positions: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """Id and metadata of rows."""
+        return self._stored.rows.take(pa.array(positions, pa.int64())).to_pylist()
+
     def search(
         self,
         queries: np.ndarray,
         k: int = 10,
         *,
-        filter: np.ndarray | Sequence[str] | None = None,
+        filter: str | np.ndarray | Sequence[str] | None = None,
         fingerprint: Fingerprint | None = None,
     ) -> Hits:
         """Find the k nearest rows of each query by inner product, exactly.
@@ -141,7 +171,7 @@ class Index:
         Args:
             queries: [q, d] or [d] of any float dtype.
             k: 1..1024; may exceed the number of rows.
-            filter: rows that may be found: bool [n], or their ids. None: all.
+            filter: rows that may be found: a condition on columns (see `where`), bool [n], or ids. None: all.
             fingerprint: of the queries; must be that of the index.
 
         Returns: hits, best first, ties by position.
@@ -173,12 +203,14 @@ class Index:
 
     def _mask(self, filter: Any) -> np.ndarray:
         """A filter as bool [n]."""
+        if isinstance(filter, str):
+            return self.where(filter)
         array = np.asarray(filter)
         if array.dtype == bool and array.shape == (len(self),):
             return np.array(array)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "UO"):
             raise InputError(
-                f"filter must be bool [{len(self)}] or a list of ids, got {list(array.shape)} {array.dtype}"
+                f"filter must be a condition, bool [{len(self)}] or a list of ids, got {list(array.shape)} {array.dtype}"
             )
         wanted = pa.array([str(name) for name in filter], pa.string())
         positions = pc.index_in(wanted, value_set=self._stored.rows["id"])
