@@ -2,6 +2,7 @@
 
 from .decode import SoundInfo, decode, probe
 from .load import load_audio, read_limit_s, source_name, split_windows
+from .part import decode_part
 from .resample import resample
 from .waveform import Waveform
 
@@ -9,6 +10,7 @@ __all__ = [
     "SoundInfo",
     "Waveform",
     "decode",
+    "decode_part",
     "load_audio",
     "probe",
     "read_limit_s",

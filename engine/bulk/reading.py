@@ -14,7 +14,7 @@ from threading import Lock
 from time import perf_counter
 
 from ...errors import AudioError
-from ..audio import Waveform, decode
+from ..audio import Waveform, decode_part
 from .encoder import Encoder
 from .entry import Entry
 from .fetch import ParquetSounds, fetch
@@ -156,7 +156,7 @@ def loader(encoder: Encoder) -> Callable[[int, Entry], Loaded]:
             source = fetch(entry, parquets)
             seconds["read"] = perf_counter() - begin
             stage, begin = "decode", perf_counter()
-            wave = _part(source, entry, limit_s)
+            wave = decode_part(source, entry.name, start_s=entry.start_s, end_s=entry.end_s, limit_s=limit_s)
             seconds["decode"] = perf_counter() - begin
             stage, begin = "segment", perf_counter()
             clip = encoder.load_clip(wave, entry.name)
@@ -168,17 +168,3 @@ def loader(encoder: Encoder) -> Callable[[int, Entry], Loaded]:
         return Loaded(row, entry, clip, seconds)
 
     return load
-
-
-def _part(source: str | bytes, entry: Entry, limit_s: float | None) -> Waveform:
-    """The seconds [start_s, end_s) of a sound, or its first limit_s if that is less."""
-    start_s, end_s = entry.start_s or 0.0, entry.end_s
-    ends = [s for s in (end_s, None if limit_s is None else start_s + limit_s) if s is not None]
-    wave = decode(source, entry.name, max_s=min(ends, default=None))
-    rate, num_samples = wave.sample_rate_hz, len(wave.samples)
-    if start_s * rate >= num_samples:
-        raise AudioError(f"{entry.name}: lasts {wave.duration_s:g} s; wanted a part that begins at {start_s:g} s")
-    # A header's seconds are rounded by those who write lists: a hundredth past the end is the end.
-    if end_s is not None and (limit_s is None or end_s - start_s <= limit_s) and end_s > wave.duration_s + 0.01:
-        raise AudioError(f"{entry.name}: lasts {wave.duration_s:g} s; wanted a part that ends at {end_s:g} s")
-    return wave if not start_s else Waveform(wave.samples[round(start_s * rate) :], rate, entry.name)

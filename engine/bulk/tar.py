@@ -1,4 +1,4 @@
-"""Sounds in tars, found by their headers: what lies between is skipped, not read.
+"""Files in tars, found by their headers: what lies between is skipped, not read.
 
 Source: own; POSIX.1-2001 pax tar (Python's tarfile); WebDataset's layout (one file a member, key before the first dot).
 """
@@ -14,7 +14,12 @@ from .entry import Entry
 
 
 def sounds_in_tar(file: BinaryIO, uri: str) -> Iterator[Entry]:
-    """Entries of the sound files in an uncompressed tar, in its order.
+    """Entries of the sound files in an uncompressed tar, in its order; errors as `files_in_tar`."""
+    return (entry for entry in files_in_tar(file, uri) if files.is_sound(entry.member or ""))
+
+
+def files_in_tar(file: BinaryIO, uri: str) -> Iterator[Entry]:
+    """Entries of all regular files in an uncompressed tar, in its order.
 
     Raises:
         FileFormatError: no tar, a compressed one, or one that ends too early.
@@ -28,7 +33,7 @@ def sounds_in_tar(file: BinaryIO, uri: str) -> Iterator[Entry]:
                 tar.members = []  # type: ignore[attr-defined]
                 if member.offset_data + member.size > size:
                     raise FileFormatError(f"{uri}: ends inside {member.name!r}; wanted the whole tar")
-                if member.isreg() and not member.sparse and files.is_sound(member.name):
+                if member.isreg() and not member.sparse:
                     yield Entry(
                         f"{os.path.basename(uri)}/{member.name}",
                         uri,
