@@ -1,12 +1,16 @@
 """`harken recipes` and `harken mini`: what harken can be, and the built-in model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .app import JsonOption, app
 from .output import emit, errors_as_lines
+
+if TYPE_CHECKING:
+    from ..recipes import Recipe
+    from ..recipes.rerank import RerankRecipe
 
 
 @app.command()
@@ -15,21 +19,18 @@ def recipes(as_json: JsonOption = False) -> None:
     from ..recipes import recipes as all_recipes
     from ..recipes.rerank import RERANK_RECIPES
 
-    embedders = [(recipe, recipe.pooling) for recipe in all_recipes().values()]
-    rerankers = [(recipe, "reranker: P(Yes)") for recipe in RERANK_RECIPES]
-    emit(
-        (
-            {
-                "recipe": recipe.name,
-                "runs on": ", ".join(recipe.backbones),
-                "gives": gives,
-                "source": recipe.source,
-                "licence": recipe.licence,
-            }
-            for recipe, gives in [*embedders, *rerankers]
-        ),
-        as_json,
-    )
+    rows = [_row(recipe, recipe.pooling) for recipe in all_recipes().values()]
+    emit(rows + [_row(recipe, "reranker: P(Yes)") for recipe in RERANK_RECIPES], as_json)
+
+
+def _row(recipe: "Recipe | RerankRecipe", gives: str) -> dict[str, str]:
+    return {
+        "recipe": recipe.name,
+        "runs on": ", ".join(recipe.backbones),
+        "gives": gives,
+        "source": recipe.source,
+        "licence": recipe.licence,
+    }
 
 
 @app.command()

@@ -158,6 +158,18 @@ class Index:
         """Id and metadata of rows."""
         return self._stored.rows.take(pa.array(positions, pa.int64())).to_pylist()
 
+    def vectors(self, positions: Sequence[int]) -> np.ndarray:
+        """Rows as float32 [n, d]; those of an int8 index are scaled back.
+
+        Raises:
+            InputError: a position that the index does not have.
+        """
+        wanted = np.asarray(positions, np.int64)
+        if wanted.size and not (0 <= wanted.min() and wanted.max() < len(self)):
+            raise InputError(f"positions must be 0 to {len(self) - 1}, got {positions}")
+        rows = self._stored.vectors[wanted].astype(np.float32)
+        return rows if self._stored.scales is None else rows * self._stored.scales[wanted, None]
+
     def search(
         self,
         queries: np.ndarray,

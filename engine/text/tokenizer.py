@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer as _Tokenizer
 
-from ...errors import ModelError
+from ...errors import InputError, ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,18 @@ class Tokenizer:
 
     def encode_ids(self, texts: list[str]) -> list[list[int]]:
         return [e.ids for e in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def decode(self, token_ids: list[int]) -> str:
+        """The text of token ids.
+
+        Raises:
+            InputError: an id that the vocabulary does not have.
+        """
+        size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        unknown = [i for i in token_ids if not 0 <= i < size]
+        if unknown:
+            raise InputError(f"token id {unknown[0]} is not in this model's vocabulary of {size}")
+        return self._tokenizer.decode(token_ids, skip_special_tokens=False)
 
     def token_id(self, token: str) -> int:
         found = self._tokenizer.token_to_id(token)
