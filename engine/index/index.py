@@ -142,33 +142,9 @@ class Index:
         """
         return evaluate(condition, self._stored.rows)
 
-    def vectors(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Rows as float32 [m, d]; of float16 and int8 what was stored.
-
-        Raises:
-            InputError: a position that is no row.
-        """
-        rows = np.asarray(positions, np.int64)
-        if rows.ndim != 1 or ((rows < 0) | (rows >= len(self))).any():
-            raise InputError(f"positions must be [m] of 0..{len(self) - 1}, got {rows.tolist()[:10]}")
-        found = self._stored.vectors[rows].astype(np.float32)
-        return found if self._stored.scales is None else found * self._stored.scales[rows, None]
-
     def rows(self, positions: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """Id and metadata of rows."""
         return self._stored.rows.take(pa.array(positions, pa.int64())).to_pylist()
-
-    def vectors(self, positions: Sequence[int]) -> np.ndarray:
-        """Rows as float32 [n, d]; those of an int8 index are scaled back.
-
-        Raises:
-            InputError: a position that the index does not have.
-        """
-        wanted = np.asarray(positions, np.int64)
-        if wanted.size and not (0 <= wanted.min() and wanted.max() < len(self)):
-            raise InputError(f"positions must be 0 to {len(self) - 1}, got {positions}")
-        rows = self._stored.vectors[wanted].astype(np.float32)
-        return rows if self._stored.scales is None else rows * self._stored.scales[wanted, None]
 
     def search(
         self,

@@ -17,5 +17,5 @@ def test_rows_come_back_in_the_order_asked_for(dtype, off):
 
 @pytest.mark.parametrize("positions", [[5], [-1]])
 def test_rows_that_are_not_there_are_refused(positions):
-    with pytest.raises(InputError, match="positions must be 0 to 4"):
+    with pytest.raises(InputError, match="positions must be .* 0..4"):
         Index.build(np.eye(5, dtype=np.float32)).vectors(positions)
