@@ -178,7 +178,7 @@ FILES: dict[str, list[tuple[str, str, list[str]]]] = {
 def write_sound(path: Path, seed: int = 0, num_samples: int = 8000) -> Path:
     """Half a second of noise; what ends in .mp3 and the like is not asked for its format by those who only look it up."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, num_samples).astype(np.float32)
+    samples = np.random.default_rng(seed).integers(-16000, 16000, num_samples, dtype=np.int16)
     soundfile.write(path, samples, 16000, format={".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3"}[path.suffix])
     return path
 

@@ -1,0 +1,247 @@
+"""What a stream reads from, as shards: one that has been listed gives each of its rows on demand, in any order.
+
+    folder         all its sounds, with NAME.json or NAME.txt (a caption a line) beside each; or what manifest.jsonl says.
+                   Tars and Parquet files in it are shards of their own.
+    .tar           WebDataset: KEY.wav, KEY.json, KEY.txt
+    .parquet       a row group a shard: a column of structs {bytes, path}, or of paths, and columns as in fields.py
+    .csv .jsonl    a list: a column of paths, and columns as in fields.py
+
+Source: own; WebDataset's layout; Hugging Face datasets' Audio feature.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...engine.bulk import files
+from ...engine.bulk.entry import Entry
+from ...engine.bulk.fetch import ParquetSounds, fetch
+from ...engine.bulk.scan import PATH_COLUMNS, audio_column
+from ...engine.bulk.tar import files_in_tar
+from ...errors import FileFormatError, InputError
+from .clips import load_manifest
+from .fields import row_of
+from .record import RecordError
+from .row import Row, Rows
+from .table import Fields, read_records
+
+LISTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
+SIDECARS = (".json", ".txt")
+# Gives a row, or raises RecordError or AudioError.
+Get = Callable[[], Row]
+
+
+class Shard(Protocol):
+    """A piece of the input; small enough to pickle."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def gets(self, parquets: ParquetSounds) -> list[Get]: ...
+
+
+def find_shards(inputs: Sequence[str | Path | Rows]) -> list[Shard]:
+    """The shards of all inputs, in a fixed order, their rows counted.
+
+    Raises:
+        InputError: an input is not there or of no known kind, or holds no row.
+        FileFormatError: a tar, table or list that cannot be read.
+    """
+    shards: list[Shard] = []
+    for given in inputs:
+        if isinstance(given, Rows):
+            shards.append(RowShard("rows", tuple(given.rows)))
+            continue
+        for uri in files.expand(str(given)):
+            shards += list(_of_folder(uri) if files.is_folder(uri) else _of_file(uri))
+    shards = [shard for shard in shards if shard.size]
+    if not shards:
+        raise InputError(f"{', '.join(str(i) for i in inputs if not isinstance(i, Rows)) or 'the input'}: holds no row")
+    return shards
+
+
+def _of_folder(folder: str) -> Iterator[Shard]:
+    if os.path.isfile(os.path.join(folder, "manifest.jsonl")):
+        clips = load_manifest(folder).clips
+        yield RowShard(
+            folder,
+            tuple(Row(c.id, c.path, long=c.captions, tags=c.tags, source=c.group, split=c.split) for c in clips),
+        )
+        return
+    sounds: list[tuple[str, str]] = []
+    for found in files.walk(folder):
+        if files.is_sound(found.uri):
+            sounds.append((found.relative, found.uri))
+        elif files.suffix(found.uri) in (".tar", ".parquet"):
+            yield from _of_file(found.uri)
+    if sounds:
+        yield FolderShard(folder, tuple(sounds))
+
+
+def _of_file(uri: str) -> Iterator[Shard]:
+    ending = files.suffix(uri)
+    try:
+        if ending == ".tar":
+            with files.open_file(uri) as file:
+                size = sum(files.is_sound(entry.member or "") for entry in files_in_tar(file, uri))
+            yield TarShard(uri, size)
+        elif ending == ".parquet":
+            with files.open_file(uri) as file, pq.ParquetFile(file) as parquet:
+                first = 0
+                for group in range(parquet.num_row_groups):
+                    size = parquet.metadata.row_group(group).num_rows
+                    yield ParquetShard(f"{uri} row group {group}", size, uri, group, first)
+                    first += size
+        elif ending in LISTS:
+            yield ListShard(uri, sum(1 for _ in read_records(Path(uri))))
+        else:
+            raise InputError(f"{uri}: is nothing to stream from; wanted a folder, .tar, .parquet, {', '.join(LISTS)}")
+    except pa.ArrowException as error:
+        raise FileFormatError(f"{uri}: is no Parquet file that can be read: {error}") from None
+    except OSError as error:
+        raise InputError(f"{uri}: cannot be read: {error.strerror or error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class RowShard:
+    """Rows that are there already."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.rows)
+
+    def gets(self, parquets: ParquetSounds) -> list[Get]:
+        return [partial(_same, row) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderShard:
+    name: str
+    # Path below the folder, and path.
+    sounds: tuple[tuple[str, str], ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.sounds)
+
+    def gets(self, parquets: ParquetSounds) -> list[Get]:
+        return [partial(self._row, *pair) for pair in self.sounds]
+
+    @staticmethod
+    def _row(relative: str, uri: str) -> Row:
+        path = Path(files.local(uri))
+        beside = [path.with_suffix(ending) for ending in SIDECARS]
+        sidecar = next((p for p in beside if p.is_file()), None)
+        if sidecar is None:
+            raise RecordError("caption", f"{relative} has neither {beside[0].name} nor {beside[1].name} beside it")
+        return row_of(_sidecar(sidecar.read_bytes(), sidecar.name), relative, path, path)
+
+
+@dataclass(frozen=True, slots=True)
+class TarShard:
+    name: str
+    size: int
+
+    def gets(self, parquets: ParquetSounds) -> list[Get]:
+        sounds: list[tuple[str, Entry]] = []
+        sidecars: dict[str, Entry] = {}
+        with files.open_file(self.name) as file:
+            for entry in files_in_tar(file, self.name):
+                folder, name = os.path.split(entry.member or "")
+                key, _, ending = name.partition(".")
+                if files.is_sound(name):
+                    sounds.append((os.path.join(folder, key), entry))
+                elif f".{ending}" in SIDECARS:
+                    sidecars.setdefault(os.path.join(folder, key), entry)
+        return [partial(self._row, key, sound, sidecars.get(key), parquets) for key, sound in sounds]
+
+    def _row(self, key: str, sound: Entry, sidecar: Entry | None, parquets: ParquetSounds) -> Row:
+        if sidecar is None:
+            raise RecordError("caption", f"{sound.id} has neither {key}.json nor {key}.txt beside it")
+        audio, text = fetch(sound, parquets), fetch(sidecar, parquets)
+        return row_of(_sidecar(_bytes(text), sidecar.id), sound.id, _bytes(audio), Path(self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetShard:
+    name: str
+    size: int
+    uri: str
+    group: int
+    # Row of the file that this group begins with.
+    first: int
+
+    def gets(self, parquets: ParquetSounds) -> list[Get]:
+        with files.open_file(self.uri) as file, pq.ParquetFile(file) as parquet:
+            audio = audio_column(parquet.schema_arrow)
+            columns = [name for name in parquet.schema_arrow.names if name != audio]
+            table = parquet.read_row_group(self.group, columns=columns)
+            records = table.to_pylist() if columns else [{} for _ in range(self.size)]
+        return [partial(self._row, i, fields, audio, parquets) for i, fields in enumerate(records)]
+
+    def _row(self, number: int, fields: Fields, audio: str | None, parquets: ParquetSounds) -> Row:
+        row = self.first + number
+        row_id = str(fields["id"]) if fields.get("id") is not None else f"{os.path.basename(self.uri)}:{row}"
+        path = Path(files.local(self.uri))
+        if audio is None:
+            return row_of(fields, row_id, _listed(fields, path), path, row + 1)
+        got = parquets.get(self.uri, row)
+        return row_of(fields, row_id, Path(got) if isinstance(got, str) else got, path, row + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ListShard:
+    name: str
+    size: int
+
+    def gets(self, parquets: ParquetSounds) -> list[Get]:
+        path = Path(self.name)
+        return [partial(self._row, path, n, fields) for n, fields in read_records(path)]
+
+    @staticmethod
+    def _row(path: Path, number: int, fields: Fields) -> Row:
+        audio = _listed(fields, path)
+        given = fields.get("id")
+        return row_of(fields, str(audio) if given in (None, "") else str(given), audio, path, number)
+
+
+def _same(row: Row) -> Row:
+    return row
+
+
+def _listed(fields: Fields, path: Path) -> Path:
+    column = next((c for c in PATH_COLUMNS if isinstance(fields.get(c), str) and fields[c]), None)
+    if column is None:
+        raise RecordError(PATH_COLUMNS[0], f"is missing; wanted one of {', '.join(PATH_COLUMNS)}")
+    return path.parent / files.local(fields[column])
+
+
+def _bytes(got: str | bytes) -> bytes:
+    return Path(got).read_bytes() if isinstance(got, str) else got
+
+
+def _sidecar(data: bytes, name: str) -> Fields:
+    """Fields of a JSON or a text file that stands beside a sound."""
+    try:
+        text = data.decode("utf-8-sig")
+        fields = (
+            json.loads(text) if name.endswith(".json") else {"caption": [t for t in text.splitlines() if t.strip()]}
+        )
+    except ValueError as error:
+        raise RecordError("caption", f"{name} cannot be read: {error}") from None
+    if not isinstance(fields, dict):
+        raise RecordError("caption", f"{name} holds a {type(fields).__name__}; wanted an object")
+    return fields
