@@ -3,6 +3,7 @@
 Source: own.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,22 @@ import pyarrow.parquet as pq
 from ...errors import FileFormatError
 from ..fingerprint import Fingerprint
 from ..index.edit import Piece, write_pieces
+from ..index.metadata import join_metadata, read_metadata
 from .identity import NAME, require_identity
 from .ledger import finished_parts
 
 METADATA = ("uri", "member", "source_row", "start_s", "end_s", "duration_s")
 
 
-def index_run(run: Path, out: Path) -> int:
+def index_run(run: Path, out: Path, metadata: Path | None = None) -> tuple[int, int]:
     """Write an index of all vectors of a run; it stores what the run stored, float32, float16 or int8.
 
     Args:
         run: folder of the run.
         out: folder of the index, by custom NAME.harken.
+        metadata: a table whose columns are joined by id, see index/metadata.py.
 
-    Returns: the number of rows.
+    Returns: the number of rows, and how many of them the table does not know.
 
     Raises:
         FileFormatError: no run's folder, or a part is missing or damaged.
@@ -36,18 +39,29 @@ def index_run(run: Path, out: Path) -> int:
     settings = identity["settings"]
     told = {name: value for name, value in identity["fingerprint"].items() if name != "id"}
     count = sum(part.num_ok for part in parts)
-    pieces = (_piece(run, part.part, settings) for part in parts)
+    table = None if metadata is None else read_metadata(metadata)
+    num_unknown = 0
+
+    def pieces() -> Iterator[Piece]:
+        nonlocal num_unknown
+        for part in parts:
+            piece = _piece(run, part.part, settings)
+            if table is not None:
+                rows, num_more = join_metadata(piece.rows, table)
+                piece, num_unknown = Piece(piece.vectors, piece.scales, rows), num_unknown + num_more
+            yield piece
+
     first = _piece(run, parts[0].part, settings)
     write_pieces(
         out,
-        pieces,
+        pieces(),
         count=count,
         dim=first.vectors.shape[1],
         dtype=settings["dtype"],
         fingerprint=Fingerprint.from_dict(told, str(run / NAME)),
         made_with=identity["made_with"],
     )
-    return count
+    return count, num_unknown
 
 
 def _piece(run: Path, part: int, settings: dict[str, Any]) -> Piece:

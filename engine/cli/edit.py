@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .app import JsonOption
-from .index import index_app
+from .index import MetadataOption, index_app, say_unknown
 from .output import emit_facts, errors_as_lines
 
 IndexArgument = Annotated[Path, typer.Argument(help="Index folder")]
@@ -16,13 +16,16 @@ IndexArgument = Annotated[Path, typer.Argument(help="Index folder")]
 def run(
     folder: Annotated[Path, typer.Argument(help="Folder of a `harken bulk` run")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Index folder to write")],
+    metadata: MetadataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build an index of all finished parts of a bulk run."""
     with errors_as_lines():
         from ..bulk.index import index_run
 
-        count = index_run(folder, out)
+        count, num_unknown = index_run(folder, out, metadata)
+        if metadata is not None:
+            say_unknown(num_unknown, metadata)
     emit_facts({"vectors": count, "index": str(out)}, as_json)
 
 
@@ -48,12 +51,16 @@ def add(
 ) -> None:
     """Put the vectors of a file into an index. A kill leaves the old index or the new one."""
     with errors_as_lines():
+        import pyarrow as pa
+
         from ..index import Index
         from ..index.edit import add as add_rows
         from ..vectors import read_vectors
 
         table = read_vectors(vectors)
-        add_rows(index, Index.build(table.vectors, table.ids, fingerprint=table.fingerprint))
+        durations = {"duration_s": pa.array(table.durations_s, pa.float32())}
+        rows = Index.build(table.vectors, table.ids, fingerprint=table.fingerprint, metadata=pa.table(durations))
+        add_rows(index, rows)
     _told(index, as_json)
 
 

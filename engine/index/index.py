@@ -146,6 +146,18 @@ class Index:
         """Id and metadata of rows."""
         return self._stored.rows.take(pa.array(positions, pa.int64())).to_pylist()
 
+    def vectors(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Rows as float32 [m, d]; those of an int8 index are scaled back.
+
+        Raises:
+            InputError: a position that the index does not have.
+        """
+        wanted = np.asarray(positions, np.int64)
+        if wanted.ndim != 1 or ((wanted < 0) | (wanted >= len(self))).any():
+            raise InputError(f"positions must be [m] of 0..{len(self) - 1}, got {wanted.tolist()[:10]}")
+        rows = self._stored.vectors[wanted].astype(np.float32)
+        return rows if self._stored.scales is None else rows * self._stored.scales[wanted, None]
+
     def search(
         self,
         queries: np.ndarray,
