@@ -76,7 +76,7 @@ def _facts(path: Path) -> dict[str, Any]:
         from ..index import Index
 
         index = Index.open(path)
-        columns = {field.name: str(field.type) for field in index.metadata.schema}
+        columns = ", ".join(f"{field.name} {field.type}" for field in index.metadata.schema)
         return {
             "kind": "index",
             "vectors": len(index),

@@ -174,6 +174,8 @@ def test_info_says_what_a_thing_is(index, sounds, tmp_path):
         "kind": "index",
         "vectors": 3,
         "dim": 32,
+        "dtype": "float32",
+        "columns": "duration_s float",
         "fingerprint": "",
     }
     assert run("index", "info", index).stdout == run("info", index).stdout
