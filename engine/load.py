@@ -51,7 +51,7 @@ def load(
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
         dtype: "float32", "bfloat16", "float16", or "float8" (bfloat16 with 8-bit linear layers);
             None: float32 on a CPU, bfloat16 on CUDA.
-        batch_tokens: tokens of one batch; None: 2048 on a CPU, 32768 on CUDA.
+        batch_tokens: tokens of one batch; None: 1024 on a CPU, 32768 on CUDA.
 
     Raises:
         ModelError: files that do not make up a model, an adapter or a recipe, or that do not fit each other.

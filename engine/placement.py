@@ -13,8 +13,8 @@ DTYPES = {
     "float16": torch.float16,
     "float8": torch.bfloat16,  # of what stays outside the 8-bit layers
 }
-# Tokens of one batch where the caller does not say.
-BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
+# Tokens of one batch where the caller does not say; on a CPU what stays in its caches.
+BATCH_TOKENS = {"cpu": 1024, "cuda": 32768}
 
 
 def pick_device(device: str | None) -> torch.device:
