@@ -1,1 +1,3 @@
 """The commands of the training room: they add themselves to the engine's command line (entry point `harken.commands`)."""
+
+from . import commands_data as commands_data

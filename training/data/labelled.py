@@ -47,7 +47,8 @@ def _vggsounder(record: Record, context: Context) -> Row | None:
     name, modality = record.text("video_id"), record.text("modality")
     if modality not in ("A", "V", "AV"):
         raise RecordError("modality", f"is {modality!r}; wanted A, V or AV")
-    if modality not in context.options["modalities"]:
+    wanted = context.options["modalities"]
+    if modality not in ((wanted,) if isinstance(wanted, str) else wanted):
         return None
     return Row(
         name,
