@@ -42,3 +42,5 @@ LOGMEL_FP64 = 1e-9
 LOGMEL_NEIGHBOURS = 1e-6
 # Largest difference of the log-mel kernel to float64, in Whisper's units (a quarter of a decade).
 LOGMEL_KERNEL = 1e-4
+# Vectors over HTTP, as decimal numbers of other batches than the wanted ones.
+SERVED = 1e-5
