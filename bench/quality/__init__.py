@@ -1,0 +1,1 @@
+"""What the engine finds: the protocols of the published systems, and of MTEB."""
