@@ -44,3 +44,5 @@ LOGMEL_NEIGHBOURS = 1e-6
 LOGMEL_KERNEL = 1e-4
 # Vectors over HTTP, as decimal numbers of other batches than the wanted ones.
 SERVED = 1e-5
+# Largest maximum mean discrepancy of a set to itself: the root of what rounding leaves of a kernel's mean.
+MMD_OF_ITSELF = 1e-4

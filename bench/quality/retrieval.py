@@ -20,7 +20,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...training.metrics import Ties, chance_of, first_ranks
-from .metrics import average_precision
+from .metrics import Divisor, average_precision
 from .results import Section, mean, recalls
 
 Queries = Literal["all", "one"]
@@ -64,7 +64,16 @@ def text_to_sound(
         ids: a name for each query.
         clusters_T: which queries are drawn together for the intervals.
     """
-    return _section(unit(text_TD) @ unit(audio_AD).T, right_TA, ids, clusters_T, ties, seed, key, title, ("right",))
+    return ranked_section(
+        unit(text_TD) @ unit(audio_AD).T,
+        right_TA,
+        ids=ids,
+        key=key,
+        title=title,
+        clusters_Q=clusters_T,
+        ties=ties,
+        seed=seed,
+    )
 
 
 def sound_to_text(
@@ -79,28 +88,40 @@ def sound_to_text(
     title: str = "sound to text",
 ) -> Section:
     """R@k, and mAP@10 in both conventions, of sounds among texts; arguments as `text_to_sound`."""
-    return _section(unit(audio_AD) @ unit(text_TD).T, right_AT, ids, None, ties, seed, key, title, ("right", "hits"))
+    return ranked_section(
+        unit(audio_AD) @ unit(text_TD).T,
+        right_AT,
+        ids=ids,
+        key=key,
+        title=title,
+        ties=ties,
+        seed=seed,
+        divisors=("right", "hits"),
+    )
 
 
-def _section(
-    scores: np.ndarray,
-    right: np.ndarray,
+def ranked_section(
+    scores_QN: np.ndarray,
+    right_QN: np.ndarray,
+    *,
     ids: Sequence[str],
-    clusters: np.ndarray | None,
-    ties: Ties,
-    seed: int,
     key: str,
     title: str,
-    divisors: tuple[Literal["right", "hits"], ...],
+    clusters_Q: np.ndarray | None = None,
+    ties: Ties = "pessimistic",
+    seed: int = 0,
+    divisors: tuple[Divisor, ...] = ("right",),
 ) -> Section:
-    ranks = first_ranks(scores, right, ties=ties)
-    measures = recalls(ranks, right, clusters_Q=clusters, seed=seed)
+    """R@k and mAP@10 of scores, whatever made them."""
+    ranks = first_ranks(scores_QN, right_QN, ties=ties)
+    measures = recalls(ranks, right_QN, clusters_Q=clusters_Q, seed=seed)
     per_query: dict[str, np.ndarray] = {"rank": ranks}
     for divisor in divisors:
         name = "mAP@10" if divisor == "right" else "mAP@10 (hits)"
-        per_query[name] = average_precision(scores, right, k=10, divide_by=divisor, ties=ties)
-        measures[name] = mean(per_query[name], clusters_Q=clusters, seed=seed)
-    return Section(key, title, measures, len(scores), scores.shape[1], ranks=ranks, query_ids=ids, per_query=per_query)
+        per_query[name] = average_precision(scores_QN, right_QN, k=10, divide_by=divisor, ties=ties)
+        measures[name] = mean(per_query[name], clusters_Q=clusters_Q, seed=seed)
+    num_queries, num_candidates = scores_QN.shape
+    return Section(key, title, measures, num_queries, num_candidates, ranks=ranks, query_ids=ids, per_query=per_query)
 
 
 def text_to_text(
