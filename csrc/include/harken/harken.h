@@ -139,7 +139,7 @@ HARKEN_API size_t harken_index_dim(const harken_index* index);
 /* The fingerprint of the model that made the vectors; "" if it is not known. */
 HARKEN_API const char* harken_index_fingerprint(const harken_index* index);
 
-/* The name of a row; "" for rows without names, NULL past the last row. num_bytes may be NULL. */
+/* The name of a row, num_bytes long and not ended by a zero byte; empty for rows without names, NULL past the last row. */
 HARKEN_API const char* harken_index_row_name(const harken_index* index, size_t row, size_t* num_bytes);
 
 /* The k rows with the largest inner product with each query, best first, equal scores by lower row.

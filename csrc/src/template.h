@@ -1,0 +1,46 @@
+/// \file
+/// Templates as data: a string with {audio}, {text} and {instruction} becomes token ids with the places of the sounds marked.
+/// The same rules as engine/text/template.py.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer.h"
+
+namespace harken {
+
+/// One input of the model.
+struct Prompt {
+    std::vector<std::int32_t> ids;
+    std::size_t first_audio = 0, num_audio = 0;      ///< rows that audio tokens overwrite
+    std::size_t first_content = 0, end_content = 0;  ///< rows of {audio} or {text} themselves
+};
+
+/// Thread safety: any number of calls at once.
+class Template {
+  public:
+    /// \param tokenizer  outlives the template
+    Template(const Tokenizer& tokenizer, std::string text, std::int32_t audio_token_id,
+             std::optional<std::size_t> max_text_tokens, bool strip_end);
+
+    [[nodiscard]] bool takes_instruction() const;
+    [[nodiscard]] Prompt audio(std::size_t num_audio_tokens, std::string_view instruction) const;
+    /// \throws Error  HARKEN_INVALID_ARGUMENT: the text holds no visible character
+    [[nodiscard]] Prompt text(std::string_view text, std::string_view instruction) const;
+
+  private:
+    [[nodiscard]] std::string_view fitted(std::string_view text) const;
+
+    const Tokenizer& tokenizer_;
+    std::string template_;
+    std::int32_t audio_token_id_;
+    std::optional<std::size_t> max_text_tokens_;
+    bool strip_end_;
+};
+
+}  // namespace harken
