@@ -11,13 +11,14 @@ import math
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from ...errors import HarkenError
 from .queue import Closed, Overloaded
 
 
-class Problem(Exception):
-    """A request that is answered with an error."""
+class Problem(HTTPException):
+    """A request that is answered with an error; an HTTPException, so that FastAPI lets it through while it reads a body."""
 
     def __init__(
         self,
@@ -29,7 +30,7 @@ class Problem(Exception):
         items: list[dict[str, Any]] | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(status, message)
         self.status, self.message, self.param, self.code = status, message, param, code
         self.items, self.retry_after_s = items, retry_after_s
 
