@@ -1,0 +1,102 @@
+"""Run the TensorRT engine: rows in through the prompt table, hidden states out as context logits, vectors from those.
+
+    python run_engine.py --selftest           after build_engine.sh; with tp > 1: mpirun -n TP python run_engine.py --selftest
+    python run_engine.py --check-version      is this a TensorRT-LLM that still builds engines?
+
+TensorRT-LLM took its TensorRT engines out after 1.2.1. Later releases run the export made by `harken export --to trtllm`.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from embed_head import EmbedHead
+from golden_check import items, report
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def check_version() -> None:
+    """Exit with what to do instead where this TensorRT-LLM has no engines."""
+    try:
+        import tensorrt_llm
+    except ImportError as error:
+        sys.exit(
+            f"run_engine: tensorrt_llm cannot be imported ({error}); wanted a machine with TensorRT-LLM 1.2.1 or older"
+        )
+    if shutil.which("trtllm-build") is None:
+        sys.exit(
+            f"run_engine: tensorrt_llm {tensorrt_llm.__version__} has no trtllm-build: the TensorRT engine backend was taken "
+            "out after 1.2.1. Use TensorRT-LLM 1.2.1 (nvcr.io/nvidia/tensorrt-llm/release:1.2.1), or export with "
+            "`harken export --to trtllm`, which runs on the PyTorch backend of newer releases"
+        )
+
+
+class EngineEmbedder:
+    """An engine that was built by build_engine.sh, and the head that follows it."""
+
+    def __init__(self, engine_dir: Path = FOLDER / "engine") -> None:
+        from tensorrt_llm.runtime import ModelRunnerCpp
+
+        config = json.loads((FOLDER / "engine_ckpt" / "config.json").read_text())
+        self._width, self._dtype = config["hidden_size"], getattr(torch, config["dtype"])
+        self._head = EmbedHead(FOLDER)
+        self._runner = ModelRunnerCpp.from_dir(engine_dir=str(engine_dir), rank=_rank(), max_output_len=1)
+
+    def hidden(self, inputs: "list[torch.Tensor]") -> "list[torch.Tensor]":
+        """Hidden states [T, H] after the final norm of each request's rows [T, H]."""
+        longest = max(len(rows) for rows in inputs)
+        table = torch.zeros(len(inputs), longest, self._width, dtype=self._dtype)
+        for i, rows in enumerate(inputs):
+            table[i, : len(rows)] = rows.to(self._dtype)
+        # Ids past the vocabulary stand for the rows of the request's own table.
+        ids = [torch.arange(self._width, self._width + len(rows), dtype=torch.int32) for rows in inputs]
+        out = self._runner.generate(
+            batch_input_ids=ids,
+            prompt_table=table,
+            prompt_tasks=",".join(str(i) for i in range(len(inputs))),
+            max_new_tokens=1,
+            end_id=0,
+            pad_id=0,
+            return_dict=True,
+        )
+        return [out["context_logits"][i][: len(rows)].float().cpu() for i, rows in enumerate(inputs)]
+
+    def vectors(
+        self, inputs: "list[torch.Tensor]", kinds: "list[str]", contents: "list[tuple[int, int]]"
+    ) -> torch.Tensor:
+        """[B, d] vectors of rows that are each a "text" or an "audio"."""
+        states = self.hidden(inputs)
+        both = self._head(torch.cat(states), [len(rows) for rows in states], contents)
+        return torch.cat([self._head.of_kind(both[i : i + 1], kind) for i, kind in enumerate(kinds)])
+
+
+def _rank() -> int:
+    """This process's rank under mpirun."""
+    from tensorrt_llm import mpi_rank
+
+    return mpi_rank()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check-version", action="store_true")
+    parser.add_argument("--selftest", action="store_true")
+    parser.add_argument("--engine-dir", type=Path, default=FOLDER / "engine")
+    args = parser.parse_args()
+    if not (args.check_version or args.selftest):
+        parser.error("give --selftest or --check-version; from Python, use EngineEmbedder")
+    check_version()
+    if args.selftest:
+        known = items()
+        vectors = EngineEmbedder(args.engine_dir).vectors(
+            [item["inputs"] for item in known], [item["kind"] for item in known], [item["content"] for item in known]
+        )
+        sys.exit(0 if report({item["name"]: vector for item, vector in zip(known, vectors)}) else 1)
+
+
+if __name__ == "__main__":
+    main()
