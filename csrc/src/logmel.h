@@ -17,6 +17,8 @@
 #include <string>
 #include <string_view>
 
+#include "threads.h"
+
 namespace harken {
 
 enum class MelScale { slaney, htk };
@@ -26,7 +28,7 @@ enum class RightEdge { zeros, reflect };
 struct MelSpec {
     std::string name;
     int sample_rate_hz = 16000;
-    int n_fft = 400;       ///< even, and 4^a * 2^b * 3^c * 5^d twice
+    int n_fft = 400;       ///< a multiple of 16 up to 4096, whose half is 2^a * 5^b
     int win_length = 400;  ///< of the periodic Hann window, centred in n_fft samples
     int hop_length = 160;
     int num_mels = 128;
@@ -70,10 +72,11 @@ class LogMel {
 
     /// \param samples  at spec().sample_rate_hz, 1 or more, finite (what is not makes NaN)
     /// \param out      [num_rows, num_mels]
+    /// \param pool     shares the frames out; nullptr: the calling thread computes them all. The answer is the same
     /// \throws Error   HARKEN_AUDIO_ERROR: no sample; HARKEN_INVALID_ARGUMENT: extra frames where the clip is mirrored, a cap
     ///                 of half a window or less
-    void compute(std::span<const float> samples, float* out, std::size_t extra_frames = 0,
-                 std::size_t max_samples = no_cap) const;
+    void compute(std::span<const float> samples, float* out, std::size_t extra_frames = 0, std::size_t max_samples = no_cap,
+                 ThreadPool* pool = nullptr) const;
 
   private:
     struct Plan;
