@@ -1,1 +1,5 @@
 """The commands of the bench room: they add themselves to the engine's command line (entry point `harken.commands`)."""
+
+from .quality import command as quality
+
+__all__ = ["quality"]

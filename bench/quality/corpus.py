@@ -15,7 +15,7 @@ from ...engine.durable import sha256_of
 from ...errors import InputError
 from ...training.data import Row, Rows, load_manifest, read_dataset
 
-Kind = Literal["captions", "labels", "questions", "choices"]
+Kind = Literal["captions", "labels", "questions", "choices", "triplets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +231,17 @@ def read_corpus(
     if benchmark.captions == "short" and (without := [row.id for row in rows if not row.short]):
         raise InputError(f"{name}: {path}: {without[0]} has no short caption; the protocol uses the short ones")
     return corpus
+
+
+def read_triplet_corpus(path: Path) -> Corpus:
+    """A file of instruction triplets as a corpus without rows; the protocol reads it.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; wanted a JSON lines file of triplets")
+    return Corpus(Benchmark("triplets", "", "triplets", (), ()), [], path, _sha256(path), [])
 
 
 def _missing(told: Rows, found: Rows) -> list[str]:

@@ -29,6 +29,7 @@ from .questions import ChoiceSide, SpokenSide, choices, spoken
 from .results import Section
 from .retrieval import Queries
 from .sounds import Sound
+from .triplets import read_triplets, score_triplets
 from .uiq import Clip, read_queries, score_queries
 from .vectors import Vectors
 
@@ -75,6 +76,8 @@ def evaluate(corpus: Corpus, vectors: Vectors, settings: Settings) -> Evaluation
         AudioError: a sound cannot be embedded, and `allow_missing` is off.
         InputError: what the protocol needs is not there; the text names it.
     """
+    if corpus.benchmark.kind == "triplets":
+        return Evaluation(corpus, score_triplets(read_triplets(corpus.annotation), vectors, seed=settings.seed))
     kind, common = corpus.benchmark.kind, {"ties": settings.ties, "seed": settings.seed}
     rows, audio, failed = _embedded(corpus.rows, vectors, settings)
     done = Evaluation(corpus, [], failed)

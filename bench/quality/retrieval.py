@@ -112,10 +112,11 @@ def ranked_section(
     seed: int = 0,
     divisors: tuple[Divisor, ...] = ("right",),
 ) -> Section:
-    """R@k and mAP@10 of scores, whatever made them."""
+    """R@k, mAP and mAP@10 of scores, whatever made them."""
     ranks = first_ranks(scores_QN, right_QN, ties=ties)
     measures = recalls(ranks, right_QN, clusters_Q=clusters_Q, seed=seed)
-    per_query: dict[str, np.ndarray] = {"rank": ranks}
+    per_query = {"rank": ranks, "mAP": average_precision(scores_QN, right_QN, ties=ties)}
+    measures["mAP"] = mean(per_query["mAP"], clusters_Q=clusters_Q, seed=seed)
     for divisor in divisors:
         name = "mAP@10" if divisor == "right" else "mAP@10 (hits)"
         per_query[name] = average_precision(scores_QN, right_QN, k=10, divide_by=divisor, ties=ties)
