@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..engine.audio import load_audio
 from ..engine.convert.mini import build_mini
 from ..engine.models.load import load_model
 from ..errors import AudioError, FileFormatError
-from .data import Clip, load_manifest
+from .data import Row
+from .data.sounds import load_sounds
+from .rows import MANIFEST, SourceSettings, read_rows
 
-Encode = Callable[[Sequence[Clip]], Iterator[np.ndarray | str]]
+Encode = Callable[[Sequence[Row]], Iterator[np.ndarray | str]]
 
 
 class FeatureCache:
@@ -58,34 +59,32 @@ class FeatureCache:
         return self._rows[start:stop]
 
 
-def write_cache(folder: str | Path, clips: Sequence[Clip], encode: Encode, source: str) -> list[str]:
+def write_cache(folder: str | Path, rows: Sequence[Row], encode: Encode, source: str) -> list[str]:
     """Fill a cache folder.
 
     Args:
-        encode: gives for some clips their [tokens, W] arrays, or for one that cannot be used the reason.
+        encode: gives for some rows their [tokens, W] arrays, or for one that cannot be used the reason.
         source: what made the features, for the index.
 
-    Returns: the problems, one line a clip that was left out.
+    Returns: the problems, one line a row that was left out.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     ids: list[str] = []
-    rows: list[np.ndarray] = []
+    found: list[np.ndarray] = []
     problems: list[str] = []
-    for start in range(0, len(clips), 16):
-        some = clips[start : start + 16]
-        for clip, got in zip(some, encode(some)):
-            if isinstance(got, str) or not len(got):
-                problems.append(
-                    f"{clip.id} ({clip.path.name}): {got if isinstance(got, str) else 'too short for one token'}"
-                )
+    for start in range(0, len(rows), 16):
+        some = rows[start : start + 16]
+        for row, got in zip(some, encode(some)):
+            if isinstance(got, str):
+                problems.append(got)
             else:
-                ids.append(clip.id)
-                rows.append(got.astype(np.float16))
-    if not rows:
-        raise AudioError(f"{folder}: not one of {len(clips)} clips could be encoded; the first: {problems[:1]}")
-    np.save(folder / "features.npy", np.concatenate(rows))
-    index = {"source": source, "ids": ids, "lengths": [len(r) for r in rows]}
+                ids.append(row.id)
+                found.append(got.astype(np.float16))
+    if not found:
+        raise AudioError(f"{folder}: not one of {len(rows)} sounds could be encoded; the first: {problems[:1]}")
+    np.save(folder / "features.npy", np.concatenate(found))
+    index = {"source": source, "ids": ids, "lengths": [len(f) for f in found]}
     (folder / "clips.json").write_text(json.dumps(index))
     return problems
 
@@ -96,22 +95,23 @@ def tower_encoder(model: str | Path, max_s: float = 30.0) -> Encode:
     rate_hz = tower.spec.sample_rate_hz
 
     @torch.inference_mode()
-    def encode(clips: Sequence[Clip]) -> Iterator[np.ndarray | str]:
+    def encode(rows: Sequence[Row]) -> Iterator[np.ndarray | str]:
         got: list[np.ndarray | str] = []
-        for clip in clips:
-            try:
-                samples = load_audio(clip.path, rate_hz, max_s=max_s, long_audio="truncate").samples
-                got.append(samples if tower.num_tokens(len(samples)) > 0 else "too short for one audio token")
-            except AudioError as error:
-                got.append(str(error))
+        for row, sound in load_sounds(rows, rate_hz, max_s=max_s):
+            if isinstance(sound, AudioError):
+                got.append(str(sound))
+            elif tower.num_tokens(len(sound.samples)) > 0:
+                got.append(sound.samples)
+            else:
+                got.append(f"{row.id}: too short for one audio token")
         heard = [samples for samples in got if not isinstance(samples, str)]
-        rows: Iterator[torch.Tensor] = iter(())
+        encoded: Iterator[torch.Tensor] = iter(())
         if heard:
             cuts = (0, *np.cumsum([len(samples) for samples in heard]).tolist())
-            encoded, lengths = tower.encode(tower.features(torch.from_numpy(np.concatenate(heard)), cuts))
-            rows = iter(encoded.split(lengths))
+            whole, lengths = tower.encode(tower.features(torch.from_numpy(np.concatenate(heard)), cuts))
+            encoded = iter(whole.split(lengths))
         for one in got:
-            yield one if isinstance(one, str) else next(rows).numpy()
+            yield one if isinstance(one, str) else next(encoded).numpy()
 
     return encode
 
@@ -124,12 +124,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    dataset = load_manifest(args.data)
+    found = read_rows([SourceSettings(MANIFEST, str(args.data))])
     model = args.model or build_mini()
-    problems = write_cache(args.out or args.data / "features", dataset.clips, tower_encoder(model), str(model))
-    for problem in dataset.problems + problems:
+    problems = write_cache(args.out or args.data / "features", found.rows, tower_encoder(model), str(model))
+    for problem in found.problems + problems:
         print(problem, file=sys.stderr)
-    print(f"{len(dataset.clips) - len(problems)} clips, {len(dataset.problems + problems)} left out", file=sys.stderr)
+    print(f"{len(found.rows) - len(problems)} sounds, {len(found.problems + problems)} left out", file=sys.stderr)
     return 0
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .config import decoder_config
+from .config import DecoderConfig, decoder_config
 from .dasheng import DashengConfig, DashengTower
 from .decoder import Decoder
 from .layers import Linear
@@ -38,13 +38,18 @@ class Projector(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
-def build(folder: Path, config: dict[str, Any], weights: Weights) -> AudioLM:
-    """Build the model of a MiDashengLM checkpoint."""
-    where = str(folder / "config.json")
+def text_config(config: dict[str, Any], where: str) -> DecoderConfig:
+    """The decoder's numbers, with those that the checkpoint leaves out."""
     given = {**_TEXT_DEFAULTS, **config.get("text_config", {})}
     if "rope_parameters" not in given:
         given.setdefault("rope_theta", 1e6)
-    text = decoder_config(given, where)
+    return decoder_config(given, where)
+
+
+def build(folder: Path, config: dict[str, Any], weights: Weights) -> AudioLM:
+    """Build the model of a MiDashengLM checkpoint."""
+    where = str(folder / "config.json")
+    text = text_config(config, where)
     audio = DashengConfig.read(config.get("audio_encoder_config", {}), where)
     group = int(config.get("subsample_factor", 5))
     tower = DashengTower(weights, audio, group=group)

@@ -1,0 +1,48 @@
+"""The head that is trained: Linear without bias, Dropout, LayerNorm, unit length; in float32.
+
+Source: Omni-Embed-Audio (spec/recipes.md B.3); the start from whitened states is own.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ...engine.models.heads import EPS
+
+
+class Head(nn.Module):
+    """y = unit(layer_norm(dropout(W x))).
+
+    Args:
+        width: of the states.
+        dim: of the vectors.
+        dropout: between product and norm, in training.
+    """
+
+    def __init__(self, width: int, dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, dim, bias=False)
+        self.norm = nn.LayerNorm(dim, eps=EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.normalize(self.norm(self.dropout(self.linear(x))), dim=-1)
+
+    @torch.no_grad()
+    def whiten(self, states_BW: torch.Tensor) -> None:
+        """Start from the principal axes of some states, their mean taken out, each axis near unit variance.
+
+        Where there are fewer axes than outputs, the other rows stay as drawn.
+        """
+        dim = len(self.linear.weight)
+        x = states_BW.double()
+        mean = x.mean(0)
+        direction = mean / mean.norm()
+        x = x - mean
+        x = x - (x @ direction)[:, None] * direction
+        values, axes = torch.linalg.eigh(x.T @ x / len(x))
+        kept = slice(max(0, len(values) - dim), None)
+        floor = 0.1 * values[kept].mean()
+        weight = (axes[:, kept] / (values[kept].clamp_min(0) + floor).sqrt()).T
+        weight = weight - (weight @ direction)[:, None] * direction
+        self.linear.weight[: len(weight)] = weight.to(self.linear.weight)

@@ -1,0 +1,113 @@
+"""From a run's settings to its model, rows and features: what every stage on a multimodal LLM begins with.
+
+Source: own.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ...engine.convert.mini import build_mini
+from ...engine.hub import resolve
+from ...engine.recipes import Recipe, get_recipe
+from ...errors import InputError
+from .. import parallel
+from ..config import TrainSettings
+from ..data import Row
+from ..features import tower_encoder, write_cache
+from ..models.backbone import Backbone, open_backbone
+from ..models.embedder import TrainableEmbedder
+from ..rows import SourceSettings, read_rows
+from ..sounds import CachedFeatures, Features, LiveMels
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def model_folder(settings: TrainSettings) -> Path:
+    """Where the run's checkpoint is."""
+    return build_mini() if settings.model == "mini" else resolve(settings.model)
+
+
+def open_run_backbone(settings: TrainSettings) -> Backbone:
+    """The frozen checkpoint on its device."""
+    run = settings.run
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    device = run.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    backbone = open_backbone(
+        model_folder(settings),
+        dtype=_DTYPES[run.dtype],
+        trains_tower=any(part.startswith("tower") for part in settings.lora.parts),
+    )
+    if run.gradient_checkpointing:
+        backbone.checkpoint_layers()
+    backbone.model.to(device)
+    return backbone
+
+
+def open_embedder(settings: TrainSettings) -> TrainableEmbedder:
+    """The model that a contrastive stage trains."""
+    backbone = open_run_backbone(settings)
+    recipe = run_recipe(settings)
+    model = TrainableEmbedder(backbone, recipe, settings.lora, seed=settings.seed, max_tokens=settings.run.max_tokens)
+    return model.to(backbone.device)
+
+
+def run_recipe(settings: TrainSettings) -> Recipe:
+    """The recipe with the run's changes."""
+    recipe = get_recipe(settings.recipe)
+    unknown = sorted(set(settings.recipe_overrides) - set(recipe.to_dict()))
+    if unknown:
+        raise InputError(f"recipe_overrides: a recipe has no fields {unknown}")
+    return replace(recipe, **settings.recipe_overrides)
+
+
+def open_rows(sources: Sequence[SourceSettings], what: str) -> list[Row]:
+    """The rows of some sources; entries that gave none are listed on stderr and counted.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = read_rows(sources)
+    if parallel.is_first():
+        for problem in found.problems:
+            print(problem, file=sys.stderr)
+        print(f"{what}: {len(found.rows)} rows, {len(found.problems)} left out", file=sys.stderr)
+    if not found.rows:
+        raise InputError(f"data.{what}: there is not one row to use")
+    return found.rows
+
+
+def open_features(settings: TrainSettings, backbone: Backbone, rows: Sequence[Row]) -> Features:
+    """What the model hears: cached outputs of the frozen tower, or log-mel frames where the tower is trained."""
+    recipe = None if settings.stage == "rerank" else run_recipe(settings)
+    if backbone.trains_tower:
+        return LiveMels(
+            backbone.folder,
+            max_s=recipe.max_audio_s if recipe else 30.0,
+            min_s=recipe.min_audio_s if recipe else 0.0,
+        )
+    folder = Path(settings.data.features or Path(settings.out) / "features")
+    if not (folder / "clips.json").is_file():
+        if parallel.is_first():
+            with_sound = [row for row in rows if row.audio is not None]
+            for problem in write_cache(folder, with_sound, tower_encoder(backbone.folder), str(backbone.folder)):
+                print(problem, file=sys.stderr)
+        parallel.wait_for_all()
+    return CachedFeatures(folder)
+
+
+def usable(features: Features, rows: Sequence[Row], what: str) -> list[Row]:
+    """The rows that have features; the others are listed on stderr and counted."""
+    there, problems = features.usable(rows)
+    if parallel.is_first():
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        if problems:
+            print(f"{what}: {len(problems)} of {len(rows)} rows have no features", file=sys.stderr)
+    if not there:
+        raise InputError(f"data.{what}: not one of {len(rows)} rows has features")
+    return there
