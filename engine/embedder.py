@@ -3,6 +3,7 @@
 Source: own; names follow sentence-transformers where it has a word for the thing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,29 +16,30 @@ from .audio import Waveform, load_audio, read_limit_s, split_windows
 from .audio.segment import drop_silences
 from .batching import plan_batches
 from .encoded import Encoded, Failure
+from .encoder import Encoder
 from .fingerprint import Fingerprint
 from .models.heads import Head
-from .models.last_states import LastStates
-from .models.mllm import AudioLM
 from .models.packed import Segments
-from .pooling import pool_vectors
+from .models.transfer import uploaded
+from .prompts import Prompts
 from .reading import read_chunks
 from .recipes import Recipe
-from .text.template import Prompt, Template, check_text
+from .text.template import Prompt, check_text
 from .text.tokenizer import Tokenizer
 
-# (row of the input, audio tokens of the sound) -> the prompt they are put in.
-PromptOf = Callable[[int, int], Prompt]
+# A piece of a sound: the row of the input it belongs to, and its samples.
+Piece = tuple[int, np.ndarray]
+# (rows of the input, audio tokens of a piece of each) -> the prompts they are put in.
+PromptsOf = Callable[[Sequence[int], Sequence[int]], list[Prompt]]
 
 
 class Embedder:
     """A model with a recipe. Made by `harken.load`.
 
     Args:
-        model: the packed graph.
-        recipe: prompts, pooling, head, limits.
+        encoder: the model and how its states become vectors.
+        recipe: prompts and limits.
         tokenizer: of the checkpoint.
-        heads: by name; may be empty where the recipe names none.
         fingerprint: of all that decides what a vector is.
         batch_tokens: tokens of one batch; more keeps a GPU busier and takes more memory.
         folder, adapter: where the model was read from.
@@ -45,40 +47,36 @@ class Embedder:
 
     def __init__(
         self,
-        model: AudioLM,
+        encoder: Encoder,
         recipe: Recipe,
         tokenizer: Tokenizer,
-        heads: dict[str, Head],
         fingerprint: Fingerprint,
         *,
         batch_tokens: int,
         folder: Path,
         adapter: Path | None,
     ) -> None:
-        self.model, self.recipe, self.tokenizer, self.fingerprint = model, recipe, tokenizer, fingerprint
+        self.encoder, self.recipe, self.tokenizer, self.fingerprint = encoder, recipe, tokenizer, fingerprint
         self.batch_tokens, self.folder, self.adapter = batch_tokens, folder, adapter
-        self.audio_head = None if recipe.audio_head is None else heads[recipe.audio_head]
-        self.text_head = None if recipe.text_head is None else heads[recipe.text_head]
-        self._last_states = LastStates(model)
-        self._audio_template = self._template(recipe.audio_template)
-        self._text_template = self._template(recipe.text_template)
-        self._audio_text_template = self._template(recipe.audio_text_template)
+        self._prompts = Prompts(recipe, tokenizer, encoder.model.audio_token_id)
 
-    def _template(self, template: str | None) -> Template | None:
-        if template is None:
-            return None
-        return Template(
-            self.tokenizer,
-            template,
-            audio_token_id=self.model.audio_token_id,
-            max_text_tokens=self.recipe.max_text_tokens,
-            strip_end=self.recipe.strip_text_end,
-        )
+    @property
+    def model(self) -> Any:
+        """The packed graph, an AudioLM or a DualEncoder: who uses its parts looks which."""
+        return self.encoder.model
+
+    @property
+    def audio_head(self) -> Head | None:
+        return self.encoder.audio_head
+
+    @property
+    def text_head(self) -> Head | None:
+        return self.encoder.text_head
 
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return self.model.width if self.audio_head is None else self.audio_head.dim
+        return self.encoder.dim
 
     @property
     def sample_rate_hz(self) -> int:
@@ -108,7 +106,7 @@ class Embedder:
         """Vectors of the sounds that can be embedded, and a named failure for each that cannot; arguments as `encode_audio`."""
         if isinstance(sources, (str, bytes, Path)):
             raise InputError(f"sources must be a list of sounds, got one {type(sources).__name__}")
-        return self._encode_sources(sources, self._audio_prompt(instruction), progress)
+        return self._encode_sources(sources, self._audio_prompts(instruction), progress)
 
     @property
     def read_limit_s(self) -> float | None:
@@ -121,41 +119,51 @@ class Embedder:
         Raises:
             AudioError: the sound cannot be embedded; the text calls it `name`.
         """
-        return self._load(source, name)
+        clip = load_audio(
+            source,
+            name=name,
+            sample_rate_hz=self.sample_rate_hz,
+            min_s=self.recipe.min_audio_s,
+            max_s=self.recipe.max_audio_s,
+            long_audio=self.recipe.long_audio,
+        )
+        if self.model.tower.num_tokens(len(clip.samples)) < 1:
+            raise AudioError(f"{name}: {clip.duration_s:.4f} s are too short for this model to hear anything in")
+        return clip
 
     def encode_clips(self, clips: Sequence[Waveform], *, instruction: str | None = None) -> np.ndarray:
         """The other half: vectors [n, d] float32 of what `load_clip` gave."""
-        prompt = self._audio_prompt(instruction)
-        windows = [(row, window) for row, clip in enumerate(clips) for window in self._windows(clip)]
-        vectors = self._encode_clips(windows, prompt) if windows else {}
-        return np.stack([vectors[row] for row in range(len(clips))]) if clips else np.zeros((0, self.dim), np.float32)
+        prompts_of = self._audio_prompts(instruction)
+        pieces = [(row, piece) for row, clip in enumerate(clips) for piece in self._pieces(clip)]
+        vectors = self._encode_pieces(pieces, prompts_of)
+        return self._stacked([vectors[row] for row in range(len(clips))])
 
-    def _audio_prompt(self, instruction: str | None) -> PromptOf:
-        if (template := self._audio_template) is None:
-            raise InputError(f"recipe {self.recipe.name!r} takes no sounds")
-        given = self._instruction(instruction, self.recipe.default_audio_instruction, template)
-        return lambda _, n: template.audio(n, instruction=given)
+    def _audio_prompts(self, instruction: str | None) -> PromptsOf:
+        self._prompts.audio([], instruction)
+        return lambda _, nums_tokens: self._prompts.audio(nums_tokens, instruction)
 
     def _encode_sources(
-        self, sources: Sequence[Any], prompt: PromptOf, progress: Callable[[int], None] | None
+        self, sources: Sequence[Any], prompts_of: PromptsOf, progress: Callable[[int], None] | None
     ) -> Encoded:
         vectors: dict[int, np.ndarray] = {}
         durations: dict[int, float] = {}
         failures: list[Failure] = []
-        for chunk in read_chunks(sources, self._load):
-            clips: list[tuple[int, np.ndarray]] = []
+        for chunk in read_chunks(sources, self.load_clip):
+            pieces: list[Piece] = []
             for read in chunk:
                 if isinstance(read.got, AudioError):
                     failures.append(Failure(read.row, read.name, "read", str(read.got)))
                 else:
                     durations[read.row] = read.got.duration_s
-                    clips.extend((read.row, window) for window in self._windows(read.got))
-            vectors.update(self._encode_clips(clips, prompt))
+                    pieces.extend((read.row, piece) for piece in self._pieces(read.got))
+            vectors.update(self._encode_pieces(pieces, prompts_of))
             if progress is not None:
                 progress(len(chunk))
         rows = sorted(vectors)
-        stacked = np.stack([vectors[row] for row in rows]) if rows else np.zeros((0, self.dim), np.float32)
-        return Encoded(stacked, rows, [durations[row] for row in rows], failures)
+        return Encoded(self._stacked([vectors[row] for row in rows]), rows, [durations[row] for row in rows], failures)
+
+    def _stacked(self, vectors: list[np.ndarray]) -> np.ndarray:
+        return np.stack(vectors) if vectors else np.zeros((0, self.dim), np.float32)
 
     def encode_text(self, texts: Sequence[str], *, instruction: str | None = None) -> np.ndarray:
         """Vectors of sentences.
@@ -171,24 +179,19 @@ class Embedder:
         """
         if isinstance(texts, str):
             raise InputError("texts must be a list of strings, got one string")
-        for i, text in enumerate(texts):
-            check_text(text, f"texts[{i}]: ")
-        prompts = [self.text_prompt(text, instruction=instruction) for text in texts]
-        vectors = np.zeros((len(prompts), self.dim), np.float32)
-        for batch in plan_batches([len(p) for p in prompts], self.batch_tokens):
-            vectors[batch] = self._vectors([prompts[i] for i in batch], None, self.text_head)
-        return vectors
+        prompts = self._prompts.text(texts, instruction)
+        vectors_BD = torch.empty(len(prompts), self.dim, device=self.model.device)
+        for batch in plan_batches([len(prompt) for prompt in prompts], self.batch_tokens):
+            vectors_BD[batch] = self.encoder.text_vectors([prompts[i] for i in batch])
+        return vectors_BD.cpu().numpy()
 
     def text_prompt(self, text: str, *, instruction: str | None = None) -> Prompt:
         """The prompt that a sentence is put in; arguments and errors as `encode_text`."""
-        if (template := self._text_template) is None:
-            raise InputError(f"recipe {self.recipe.name!r} takes no text")
-        given = self._instruction(instruction, self.recipe.default_text_instruction, template)
-        return template.text(text, instruction=given)
+        return self._prompts.text([text], instruction)[0]
 
     def audio_prompt(self, num_samples: int, *, instruction: str | None = None) -> Prompt:
         """The prompt that a clip of `num_samples` is put in; errors as `encode_audio`."""
-        return self._audio_prompt(instruction)(0, self.model.tower.num_tokens(num_samples))
+        return self._prompts.audio([self.model.tower.num_tokens(num_samples)], instruction)[0]
 
     def encode_audio_text(
         self,
@@ -209,13 +212,14 @@ class Embedder:
             AudioError: a sound cannot be embedded; the text names it.
             InputError: a text is no string or is empty, or the recipe takes no sounds with a text.
         """
-        if (template := self._audio_text_template) is None:
-            raise InputError(f"recipe {self.recipe.name!r} takes no sound together with a text")
-        given = self._instruction(instruction, self.recipe.default_audio_instruction, template)
-        for i, (_, text) in enumerate(pairs):
+        self._prompts.audio_text([], [], instruction)
+        texts = [text for _, text in pairs]
+        for i, text in enumerate(texts):
             check_text(text, f"pairs[{i}]: ")
-        prompt: PromptOf = lambda row, n: template.audio(n, text=pairs[row][1], instruction=given)
-        return _all_of(self._encode_sources([source for source, _ in pairs], prompt, progress), len(pairs))
+        prompts_of: PromptsOf = lambda rows, nums_tokens: self._prompts.audio_text(
+            nums_tokens, [texts[row] for row in rows], instruction
+        )
+        return _all_of(self._encode_sources([source for source, _ in pairs], prompts_of, progress), len(pairs))
 
     def similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Cosine similarities [n, m] float32 of vectors a [n, d] and b [m, d]."""
@@ -225,59 +229,28 @@ class Embedder:
         unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
         return unit(a) @ unit(b).T
 
-    def _instruction(self, given: str | None, default: str, template: Template) -> str:
-        if given is not None and not template.takes_instruction:
-            raise InputError(f"recipe {self.recipe.name!r} takes no instruction, got {given!r}")
-        return default if given is None else given
-
-    def _load(self, source: Any, name: str) -> Waveform:
-        """A source as this recipe wants it; an AudioError if it is too short to make a single audio token."""
-        clip = load_audio(
-            source,
-            name=name,
-            sample_rate_hz=self.sample_rate_hz,
-            min_s=self.recipe.min_audio_s,
-            max_s=self.recipe.max_audio_s,
-            long_audio=self.recipe.long_audio,
-        )
-        if self.model.tower.num_tokens(len(clip.samples)) < 1:
-            raise AudioError(f"{name}: {clip.duration_s:.4f} s are too short for this model to hear anything in")
-        return clip
-
-    def _windows(self, clip: Waveform) -> list[np.ndarray]:
+    def _pieces(self, clip: Waveform) -> list[np.ndarray]:
         """The clip cut to the recipe's longest length; a last piece too short to hear anything in is left out."""
         if self.recipe.silence_db is not None and clip.duration_s > self.recipe.max_audio_s:
             clip = drop_silences(clip, silence_db=self.recipe.silence_db, silence_s=self.recipe.silence_s)
-        windows = [window.samples for window in split_windows(clip, self.recipe.max_audio_s)]
-        return windows if self.model.tower.num_tokens(len(windows[-1])) else windows[:-1]
+        pieces = [window.samples for window in split_windows(clip, self.recipe.max_audio_s)]
+        return pieces if self.model.tower.num_tokens(len(pieces[-1])) else pieces[:-1]
 
-    def _encode_clips(self, clips: list[tuple[int, np.ndarray]], prompt: PromptOf) -> dict[int, np.ndarray]:
-        """Vectors by row; a row of several windows gets their mean, scaled to unit length if the recipe's vectors are."""
-        prompts = [prompt(row, self.model.tower.num_tokens(len(samples))) for row, samples in clips]
-        windows: dict[int, list[np.ndarray]] = {row: [] for row, _ in clips}
-        for batch in plan_batches([len(p) for p in prompts], self.batch_tokens):
-            with torch.inference_mode():
-                audio_rows, _ = self.model.audio_rows(self.model.features([clips[i][1] for i in batch]))
-            vectors = self._vectors([prompts[i] for i in batch], audio_rows, self.audio_head)
-            for i, vector in zip(batch, vectors):
-                windows[clips[i][0]].append(vector)
-        return {row: self._mean(vectors) for row, vectors in windows.items()}
-
-    def _mean(self, vectors: list[np.ndarray]) -> np.ndarray:
-        if len(vectors) == 1:
-            return vectors[0]
-        mean = np.mean(vectors, axis=0)
-        return mean / max(float(np.linalg.norm(mean)), 1e-12) if self.recipe.normalize else mean
-
-    @torch.inference_mode()
-    def _vectors(self, prompts: list[Prompt], audio_rows: torch.Tensor | None, head: Head | None) -> np.ndarray:
-        causal, last = self.recipe.attention == "causal", self.recipe.pooling == "last"
-        if causal and last:
-            hidden, segments = self._last_states(prompts, audio_rows), Segments.of([1] * len(prompts))
-        else:
-            hidden, segments = self.model.hidden(prompts, audio_rows, causal=causal, last_only=last)
-        vectors = pool_vectors(hidden, segments, prompts, recipe=self.recipe, norm=self.model.decoder.norm, head=head)
-        return vectors.float().cpu().numpy()
+    def _encode_pieces(self, pieces: list[Piece], prompts_of: PromptsOf) -> dict[int, np.ndarray]:
+        """Vectors by row; the pieces of a row lie side by side. The device is waited for once, at the end."""
+        if not pieces:
+            return {}
+        num_tokens = [self.model.tower.num_tokens(len(samples)) for _, samples in pieces]
+        prompts = prompts_of([row for row, _ in pieces], num_tokens)
+        batches = plan_batches([self.encoder.cost(prompt) for prompt in prompts], self.batch_tokens)
+        device = self.model.device
+        pieces_CD = torch.empty(len(pieces), self.dim, device=device)
+        on_device = uploaded(([pieces[i][1] for i in batch] for batch in batches), device)
+        for batch, samples in zip(batches, on_device):
+            pieces_CD[batch] = self.encoder.audio_vectors(samples, [prompts[i] for i in batch])
+        num_pieces = Counter(row for row, _ in pieces)
+        vectors_BD = self.encoder.pool_pieces(pieces_CD, Segments.of(list(num_pieces.values())))
+        return dict(zip(num_pieces, vectors_BD.cpu().numpy()))
 
 
 def _all_of(encoded: Encoded, num_inputs: int) -> np.ndarray:

@@ -4,21 +4,25 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import ModelError
-from .dual_embedder import DualEmbedder
+from ..errors import InputError, ModelError
+from .compiled import compile_layers
 from .embedder import Embedder
+from .encoder import Encoder
 from .fingerprint import fingerprint_of
+from .graphs import CudaGraphs, can_capture, capture
 from .hub import resolve
+from .lm_encoder import LMEncoder
 from .models.config import read_json
 from .models.dual import DualEncoder
 from .models.fp8 import quantize_linears
 from .models.heads import load_heads
-from .models.load import load_model, model_type
+from .models.load import load_any, model_type
 from .models.mllm import AudioLM
 from .models.whisper import WhisperTower
 from .placement import BATCH_TOKENS, DTYPES, pick_device, pick_dtype
 from .recipes import Recipe, get_recipe, recipes
 from .text.tokenizer import Tokenizer
+from .two_tower_encoder import TwoTowerEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ def load(
     device: str | None = None,
     dtype: str | None = None,
     batch_tokens: int | None = None,
+    graphs: bool | None = None,
+    compile: bool = False,
 ) -> Embedder:
     """Load a model.
 
@@ -52,25 +58,36 @@ def load(
         dtype: "float32", "bfloat16", "float16", or "float8" (bfloat16 with 8-bit linear layers);
             None: float32 on a CPU, bfloat16 on CUDA.
         batch_tokens: tokens of one batch; None: 1024 on a CPU, 32768 on CUDA.
+        graphs: run small batches of a multimodal LLM from CUDA graphs; None: on CUDA in half precision or float8.
+        compile: put the layers of a multimodal LLM through torch.compile, which takes a while at the first batch.
 
     Raises:
         ModelError: files that do not make up a model, an adapter or a recipe, or that do not fit each other.
-        InputError: an unknown device or dtype.
+        InputError: an unknown device or dtype, or graphs or compilation of a model that cannot have them.
     """
     source = find_source(path, recipe=recipe, adapter=adapter)
     where = pick_device(device)
     dtype = pick_dtype(dtype, where)
-    model = load_model(source.folder, adapter=source.adapter, dtype=DTYPES[dtype], device=where)
-    return embedder_of(model, source, dtype=dtype, batch_tokens=batch_tokens)
+    model = load_any(source.folder, adapter=source.adapter, dtype=DTYPES[dtype], device=where)
+    return embedder_of(model, source, dtype=dtype, batch_tokens=batch_tokens, graphs=graphs, compile=compile)
 
 
-def embedder_of(model: AudioLM, source: Source, *, dtype: str, batch_tokens: int | None = None) -> Embedder:
-    """The Embedder around a model that was built from `source`; `dtype` and `batch_tokens` as in `load`.
+def embedder_of(
+    model: AudioLM | DualEncoder,
+    source: Source,
+    *,
+    dtype: str,
+    batch_tokens: int | None = None,
+    graphs: bool | None = None,
+    compile: bool = False,
+) -> Embedder:
+    """The Embedder around a model that was built from `source`; the other arguments as in `load`.
 
     Raises:
         ModelError: the recipe wants what the model lacks.
+        InputError: graphs or compilation of a model that cannot have them.
     """
-    folder, chosen, where = source.folder, source.recipe, model.device
+    folder, chosen = source.folder, source.recipe
     if chosen.long_audio == "chunk-attention" and getattr(model, "chunk_query", None) is None:
         raise ModelError(
             f"recipe {chosen.name!r} attends to chunks; {folder} is a {source.kind} without a query for them"
@@ -83,19 +100,35 @@ def embedder_of(model: AudioLM, source: Source, *, dtype: str, batch_tokens: int
         model.tower.max_samples = round(chosen.feature_window_s * model.tower.spec.sample_rate_hz)
     if dtype == "float8":
         quantize_linears(model)
-    names = sorted({name for name in (chosen.audio_head, chosen.text_head) if name is not None})
-    places = [place for place in (source.adapter, folder) if place is not None]
-    made = DualEmbedder if isinstance(model, DualEncoder) else Embedder
-    return made(
-        model,
+    return Embedder(
+        _encoder(model, source, graphs=graphs, compile=compile),
         chosen,
         Tokenizer(folder),
-        load_heads(places, names, model.width, where) if names else {},
         fingerprint_of(folder, adapter=source.adapter, recipe=chosen, front_end=model.tower.spec.name, dtype=dtype),
-        batch_tokens=BATCH_TOKENS[where.type] if batch_tokens is None else batch_tokens,
+        batch_tokens=BATCH_TOKENS[model.device.type] if batch_tokens is None else batch_tokens,
         folder=folder,
         adapter=source.adapter,
     )
+
+
+def _encoder(model: AudioLM | DualEncoder, source: Source, *, graphs: bool | None, compile: bool) -> Encoder:
+    can_graph = isinstance(model, AudioLM) and can_capture(model.device, model.dtype)
+    if graphs and not can_graph:
+        raise InputError(
+            "graphs=True wants a multimodal LLM on CUDA in half precision or float8; "
+            f"{source.folder} is a {source.kind} in {model.dtype} on {model.device}"
+        )
+    if isinstance(model, DualEncoder):
+        if compile:
+            raise InputError(f"compile=True wants a multimodal LLM; {source.folder} is a {source.kind}")
+        return TwoTowerEncoder(model, source.recipe)
+    if compile:
+        compile_layers(model)
+    captured = capture(model, CudaGraphs()) if can_graph and graphs is not False else None
+    names = sorted({name for name in (source.recipe.audio_head, source.recipe.text_head) if name is not None})
+    places = [place for place in (source.adapter, source.folder) if place is not None]
+    heads = load_heads(places, names, model.width, model.device) if names else {}
+    return LMEncoder(model, source.recipe, heads, captured)
 
 
 def find_source(path: str | Path | None, *, recipe: str | Path | Recipe | None, adapter: str | Path | None) -> Source:

@@ -98,7 +98,7 @@ def _model(embedder: Embedder) -> dict[str, Any]:
     model = embedder.model
     tower = model.tower
     assert isinstance(tower, WhisperTower)
-    first = tower.layers[0]
+    first: Any = tower.layers[0]
     return {
         "tower": {
             "front_end": tower.spec.name,

@@ -40,7 +40,7 @@ def packed_attention(
     Returns: [rows of q, H, D], dtype of q.
     """
     if q_NHD.is_cuda and q_NHD.dtype in (torch.float16, torch.bfloat16):
-        asking = Segments.of([1] * len(segments)) if last_only else segments
+        asking = segments.single_rows if last_only else segments
         return varlen(q_NHD, k_NGD, v_NGD, asking, segments, causal=causal and not last_only, scale=scale)[0]
     out_NHD = torch.empty_like(q_NHD)
     grouped = q_NHD.shape[1] != k_NGD.shape[1]

@@ -26,6 +26,7 @@ from ...kernels.logmel import SPECS, LogMel, LogMelSpec, logmel
 from .attention import packed_attention
 from .layers import LayerNorm, Linear, frozen
 from .packed import Segments
+from .transfer import put
 from .weights import Weights
 
 PATCH = 4
@@ -216,7 +217,7 @@ class DashengTower(nn.Module):
 
     def forward(self, features_FM: torch.Tensor, plan: DashengPlan) -> torch.Tensor:
         """[F, M] packed frames to [A, group * W]."""
-        rows = lambda index: torch.from_numpy(index).to(features_FM.device)
+        rows = lambda index: put(index, features_FM.device)
         mel_FM = (features_FM.float() * self.slope + self.offset).to(self.patch.weight.dtype)
         taps_R4 = rows(plan.frames_R[:, None] + np.arange(PATCH))
         x = self.patch(mel_FM[taps_R4].flatten(1)) + self.positions[rows(plan.positions_R)]

@@ -24,6 +24,9 @@ from .weights import Weights
 
 
 class DecoderLayer(nn.Module):
+    # As RMSNorm's.
+    backend: str | None = None
+
     def __init__(self, weights: Weights, name: str, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
@@ -64,13 +67,13 @@ class DecoderLayer(nn.Module):
             .unflatten(-1, (-1, c.head_width))
             .split([c.num_heads, c.num_kv_heads, c.num_kv_heads], 1)
         )
-        q, k = rotary(q if last_rows is None else q[last_rows], k, *table, q_rows_M=last_rows)
+        q, k = rotary(q if last_rows is None else q[last_rows], k, *table, q_rows_M=last_rows, backend=self.backend)
         return q, k, v
 
     def finish(self, x_NW: torch.Tensor, attended_NHD: torch.Tensor) -> torch.Tensor:
         """The layer after its attention."""
         y_NW, x_NW = self.norm2.after_adding(self.o(attended_NHD.flatten(1)), x_NW)
-        return x_NW + self.down(swiglu(self.gate_up(y_NW)))
+        return x_NW + self.down(swiglu(self.gate_up(y_NW), backend=self.backend))
 
 
 class Decoder(nn.Module):
@@ -101,16 +104,14 @@ class Decoder(nn.Module):
 
         Args:
             x_NW: [N, W] embeddings of tokens and sounds.
-            segments: the cut of the N rows; no sequence may be empty.
+            segments: the cut of the N rows; with last_only, what is given back for an empty sequence means nothing.
             causal: False lets every row see its whole sequence.
             last_only: give back only each sequence's last row; the last layer then computes nothing else.
 
         Returns: [N, W] (or [B, W]) before the final norm.
         """
         table = self.rotary(segments.positions(x_NW.device), x_NW.dtype)
-        last_rows = None
-        if last_only:
-            last_rows = torch.tensor([start - 1 for start in segments.starts[1:]], device=x_NW.device)
+        last_rows = segments.last_rows(x_NW.device) if last_only else None
         for layer in self.layers:
             x_NW = layer(x_NW, table, segments, causal, last_rows if layer is self.layers[-1] else None)
         return x_NW

@@ -22,6 +22,7 @@ from torch import nn
 
 from ...errors import InputError, ModelError
 from ...kernels.attention_pool import attention_pool
+from ...kernels.logmel import LogMel
 from ...kernels.pool import pool
 from ..text.template import Prompt
 from .attention import packed_attention
@@ -30,6 +31,7 @@ from .htsat import HTSAT, HTSATConfig
 from .layers import LayerNorm, Linear, frozen
 from .packed import Segments
 from .roberta import Roberta, RobertaConfig
+from .transfer import Samples, put
 from .weights import Weights
 
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"gelu": F.gelu, "relu": F.relu}
@@ -139,8 +141,10 @@ class DualEncoder(nn.Module):
 
     def audio_vectors(self, chunks: Sequence[np.ndarray]) -> torch.Tensor:
         """[C, D] float32 vectors of chunks, each float32 [n] of at most 10 s at the tower's sample rate."""
-        samples = torch.from_numpy(np.concatenate(chunks)).to(self.device)
-        mel = self.tower.features(samples, (0, *np.cumsum([len(chunk) for chunk in chunks]).tolist()))
+        return self.heard_vectors(self.tower.features(*Samples.of(chunks, self.device)))
+
+    def heard_vectors(self, mel: LogMel) -> torch.Tensor:
+        """[C, D] float32 vectors of the tower's features of C chunks."""
         # Both frequencies of a time are one state.
         x_CTW = self.tower(mel).mean(1)
         segments = Segments.of([x_CTW.shape[1]] * len(x_CTW))
@@ -166,7 +170,7 @@ class DualEncoder(nn.Module):
         if segments.max_length > self.reader.max_tokens:
             raise InputError(f"a text has {segments.max_length} tokens, wanted at most {self.reader.max_tokens}")
         ids = np.concatenate([np.asarray(prompt.token_ids, dtype=np.int64) for prompt in prompts])
-        states_NW = self.reader(torch.from_numpy(ids).to(self.device), segments)
+        states_NW = self.reader(put(ids, self.device), segments)
         return self.text_projection(states_NW, segments).float()
 
 

@@ -75,6 +75,9 @@ class LayerNorm(nn.Module):
 class RMSNorm(nn.Module):
     """y = x / rms(x) * w, the quotient in float32 and rounded to x's dtype before the weight, as the checkpoints expect."""
 
+    # Which implementation of the kernels runs; None: the best for the device.
+    backend: str | None = None
+
     def __init__(self, weight: torch.Tensor, eps: float) -> None:
         super().__init__()
         self.weight, self.eps = frozen(weight), eps
@@ -84,8 +87,8 @@ class RMSNorm(nn.Module):
         return cls(weights.take(f"{name}.weight", width), eps)
 
     def forward(self, x_NW: torch.Tensor) -> torch.Tensor:
-        return rmsnorm(x_NW, self.weight, self.eps)
+        return rmsnorm(x_NW, self.weight, self.eps, backend=self.backend)
 
     def after_adding(self, x_NW: torch.Tensor, residual_NW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The norm of the sum, and the sum."""
-        return add_rmsnorm(x_NW, residual_NW, self.weight, self.eps)
+        return add_rmsnorm(x_NW, residual_NW, self.weight, self.eps, backend=self.backend)

@@ -11,6 +11,7 @@ import torch
 from ...errors import ModelError
 from .adapter import Adapter
 from .config import read_json
+from .dual import DualEncoder
 from .mllm import AudioLM
 from .weights import Weights
 
@@ -38,9 +39,9 @@ def model_type(folder: Path) -> str:
     return kind
 
 
-def load_model(
+def load_any(
     folder: str | Path, *, adapter: str | Path | None = None, dtype: torch.dtype, device: torch.device | str
-) -> AudioLM:
+) -> AudioLM | DualEncoder:
     """Read a checkpoint in Hugging Face layout, with an adapter merged in.
 
     Raises:
@@ -51,4 +52,16 @@ def load_model(
     weights = Weights(folder, adapter=None if adapter is None else Adapter(adapter), dtype=dtype, device=device)
     model = module.build(folder, read_json(folder / "config.json"), weights)
     weights.finish()
+    return model
+
+
+def load_model(
+    folder: str | Path, *, adapter: str | Path | None = None, dtype: torch.dtype, device: torch.device | str
+) -> AudioLM:
+    """`load_any` for those who want a multimodal LLM; a model of another kind is a ModelError."""
+    kind = model_type(Path(folder))
+    if ARCHITECTURES[kind] == "dual":
+        raise ModelError(f"{folder}: is a {kind}, a model of two encoders; a multimodal LLM was wanted")
+    model = load_any(folder, adapter=adapter, dtype=dtype, device=device)
+    assert isinstance(model, AudioLM)
     return model

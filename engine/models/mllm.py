@@ -19,6 +19,7 @@ from ...kernels.logmel import LogMel, LogMelSpec
 from ..text.template import Prompt
 from .decoder import Decoder
 from .packed import Segments
+from .transfer import Samples, put
 
 
 class Tower(Protocol):
@@ -55,8 +56,7 @@ class AudioLM(nn.Module):
 
     def features(self, clips: Sequence[np.ndarray]) -> LogMel:
         """Log-mel features of clips, each float32 [n] at the tower's sample rate."""
-        samples = torch.from_numpy(np.concatenate(clips)).to(self.device)
-        return self.tower.features(samples, (0, *np.cumsum([len(clip) for clip in clips]).tolist()))
+        return self.tower.features(*Samples.of(clips, self.device))
 
     def audio_rows(self, mel: LogMel) -> tuple[torch.Tensor, tuple[int, ...]]:
         """[A, W] audio tokens of all clips end to end, and how many each clip has."""
@@ -83,7 +83,7 @@ class AudioLM(nn.Module):
         """The decoder's input: [N, W] rows of tokens and sounds, and their cut; arguments as `hidden`."""
         segments = Segments.of([len(prompt) for prompt in prompts])
         ids = np.concatenate([np.asarray(prompt.token_ids, dtype=np.int64) for prompt in prompts])
-        x_NW = self.decoder.embed(torch.from_numpy(ids).to(self.device))
+        x_NW = self.decoder.embed(put(ids, self.device))
         if audio_rows_AW is not None:
             places = np.concatenate(
                 [

@@ -15,6 +15,8 @@ from itertools import accumulate, groupby
 
 import torch
 
+from .transfer import put
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -54,7 +56,7 @@ class Segments:
         """[len + 1] int32, as varlen attention wants it; copied to a device once, however many layers ask."""
         device = torch.device(device)
         if device not in self._on_device:
-            self._on_device[device] = torch.tensor(self.starts, dtype=torch.int32, device=device)
+            self._on_device[device] = put(torch.tensor(self.starts, dtype=torch.int32), device)
         return self._on_device[device]
 
     @cached_property
@@ -62,7 +64,16 @@ class Segments:
         return {}
 
     def positions(self, device: torch.device | str) -> torch.Tensor:
-        """[num_rows] int64; each sequence counts from 0."""
-        if not self.lengths:
-            return torch.zeros(0, dtype=torch.int64, device=device)
-        return torch.cat([torch.arange(n) for n in self.lengths]).to(device)
+        """[num_rows] int64; each sequence counts from 0. Computed on the device, so that it can be part of a CUDA graph."""
+        rows = torch.arange(self.num_rows, device=device)
+        starts = self.cu_seqlens(device)
+        return rows - starts[torch.bucketize(rows, starts[1:], right=True)]
+
+    def last_rows(self, device: torch.device | str) -> torch.Tensor:
+        """[len] int64 last row of each sequence, computed like `positions`; an empty one has some row that is not its own."""
+        return (self.cu_seqlens(device)[1:].long() - 1).clamp_min(0)
+
+    @cached_property
+    def single_rows(self) -> "Segments":
+        """As many sequences of one row each."""
+        return Segments((1,) * len(self.lengths))

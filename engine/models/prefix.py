@@ -20,6 +20,7 @@ from .attention import packed_attention, varlen
 from .config import DecoderConfig
 from .decoder import Decoder, DecoderLayer
 from .packed import Segments
+from .transfer import put
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,11 @@ def extend(
     firsts = list(accumulate(counts, initial=0))
     lengths = [sum(segments.lengths[a:b]) for a, b in zip(firsts, firsts[1:])]
     offsets = torch.cat([torch.full((length,), prefix.num_rows) for prefix, length in zip(prefixes, lengths)])
-    rotary = decoder.rotary(segments.positions(x_NW.device) + offsets.to(x_NW.device), x_NW.dtype)
+    rotary = decoder.rotary(segments.positions(x_NW.device) + put(offsets, x_NW.device), x_NW.dtype)
     past_rows = Segments.of([prefix.num_rows for prefix in prefixes])
     every = _Asking(segments, Segments.of(lengths), segments, past_rows)
-    last = _Asking(Segments.of([1] * len(segments)), Segments.of(counts), segments, past_rows)
-    last_rows = torch.tensor([start - 1 for start in segments.starts[1:]], device=x_NW.device)
+    last = _Asking(segments.single_rows, Segments.of(counts), segments, past_rows)
+    last_rows = segments.last_rows(x_NW.device)
     for i, layer in enumerate(cast(Sequence[DecoderLayer], decoder.layers)):
         only = last_rows if i + 1 == len(decoder.layers) else None
         q, k, v = layer.project(x_NW, rotary, only)

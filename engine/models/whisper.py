@@ -25,6 +25,7 @@ from .attention import packed_attention
 from .config import TowerConfig
 from .layers import LayerNorm, Linear, frozen
 from .packed import Segments
+from .transfer import put
 from .weights import Weights
 
 
@@ -115,7 +116,11 @@ class TowerLayer(nn.Module):
     def forward(self, x_PW: torch.Tensor, segments: Segments) -> torch.Tensor:
         q, k, v = self.qkv(self.norm1(x_PW)).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
         attended = packed_attention(q, k, v, segments, causal=False, scale=q.shape[-1] ** -0.5)
-        x_PW = x_PW + self.out(attended.flatten(1))
+        return self.finish(x_PW, attended)
+
+    def finish(self, x_PW: torch.Tensor, attended_PHD: torch.Tensor) -> torch.Tensor:
+        """The layer after its attention."""
+        x_PW = x_PW + self.out(attended_PHD.flatten(1))
         return x_PW + self.fc2(F.gelu(self.fc1(self.norm2(x_PW))))
 
 
@@ -174,15 +179,19 @@ class WhisperTower(nn.Module):
 
     def forward(self, features_FM: torch.Tensor, plan: TowerPlan) -> torch.Tensor:
         """[F, M] packed frames to [A, W] packed audio tokens."""
-        device = features_FM.device
-        rows = lambda index: torch.from_numpy(index).to(device)
+        rows = lambda index: put(index, features_FM.device)
         x = _gathered(features_FM, rows(plan.conv1_F3))
         x = _gathered(F.gelu(self.conv1(x)), rows(plan.conv2_P3))
         x = F.gelu(self.conv2(x)) + self.positions[rows(plan.positions_P)]
-        for layer in self.layers:
-            x = layer(x, plan.segments)
+        x = self.stack(x, plan.segments)
         x = self.norm(x[rows(plan.pairs_A2)].mean(1))
         return x if self.proj is None else self.proj(x)
+
+    def stack(self, x_PW: torch.Tensor, segments: Segments) -> torch.Tensor:
+        """The layers alone, [P, W] to [P, W]."""
+        for layer in self.layers:
+            x_PW = layer(x_PW, segments)
+        return x_PW
 
 
 def _gathered(x: torch.Tensor, rows_N3: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from harken.engine.models.load import load_model
+from harken.engine.models.load import load_any
 from harken.engine.models.packed import Segments
 from harken.engine.models.roberta import Roberta, RobertaConfig
 from harken.engine.models.weights import Weights
@@ -29,13 +29,13 @@ def clap(tmp_path_factory):
 
     folder = tiny_clap.clap(tmp_path_factory.mktemp("clap"))
     oracle = ClapModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    return folder, oracle, load_model(folder, dtype=torch.float32, device="cpu")
+    return folder, oracle, load_any(folder, dtype=torch.float32, device="cpu")
 
 
 @pytest.fixture(scope="module")
 def robust(tmp_path_factory):
     folder = tiny_clap.robust_atr(tmp_path_factory.mktemp("robust"))
-    return folder, load_model(folder, dtype=torch.float32, device="cpu")
+    return folder, load_any(folder, dtype=torch.float32, device="cpu")
 
 
 def mels(folder, clips):
@@ -130,7 +130,7 @@ def test_neighbours_and_order_change_nothing(clap, robust):
 @pytest.mark.parametrize("summary", ["mean", "first"])
 def test_the_projection_of_robust_atr_is_torchs_transformer(tmp_path, summary):
     folder = tiny_clap.robust_atr(tmp_path, summary=summary)
-    model = load_model(folder, dtype=torch.float32, device="cpu")
+    model = load_any(folder, dtype=torch.float32, device="cpu")
     tensors = load_file(folder / "model.safetensors")
 
     def project(x_BTW, name):
@@ -175,4 +175,4 @@ def test_what_does_not_fit_is_refused(clap, tmp_path):
     config["audio_config"]["enable_fusion"] = True
     (fused / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="enable_fusion"):
-        load_model(fused, dtype=torch.float32, device="cpu")
+        load_any(fused, dtype=torch.float32, device="cpu")

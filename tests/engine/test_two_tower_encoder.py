@@ -58,7 +58,7 @@ def test_a_long_sound_of_robust_atr_is_attended_to_without_its_silences(robust_f
     noise = (0.1 * rng.standard_normal(24 * RATE)).astype(np.float32)
     with_silence = np.concatenate([noise[: 4 * RATE], np.zeros(3 * RATE, np.float32), noise[4 * RATE :]])
     chunks = [noise[i : i + 10 * RATE] for i in (0, 10 * RATE, 20 * RATE)]
-    pooled = model.model.pool_chunks(model.model.audio_vectors(chunks), Segments.of([3]))
+    pooled = model.encoder.model.pool_chunks(model.model.audio_vectors(chunks), Segments.of([3]))
     got = model.encode_audio([(with_silence, RATE), (noise[:RATE], RATE), (noise, RATE)])
     assert np.abs(got[0] - F.normalize(pooled, dim=-1)[0].numpy()).max() < tolerances.BATCH_INVARIANCE
     assert np.abs(got[0] - got[2]).max() < tolerances.BATCH_INVARIANCE
