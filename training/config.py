@@ -31,6 +31,8 @@ class DataSettings:
     features: str | None = None
     # Validation queries a row: its first captions; None: all of them.
     max_val_captions: int | None = None
+    # Validate on the first rows only; None: on all.
+    max_val_rows: int | None = None
     # Hard negatives of the reranker (one JSON object a line: id, texts, sounds).
     negatives: str | None = None
     # {tag: {"cluster_index": int}}: tags of one cluster count as one tag; None: each tag for itself.

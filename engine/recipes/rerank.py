@@ -17,6 +17,7 @@ _SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 _SOUND = "<|audio_bos|>{audio}<|audio_eos|>"
 _ASK = "<|im_end|>\n<|im_start|>assistant\n"
 _WANTED = "Find an audio containing the sound events in the following caption: {text}"
+_MINI = f"<|im_start|>user\n{_SOUND}{{text}}{_ASK}"
 CLEAN = (
     "I will provide you with a query and a candidate. Please evaluate whether the candidate matches the query. "
     "If it does, respond with 'Yes'; if it doesn't, respond with 'No'."
@@ -92,6 +93,16 @@ _AUROLA = RerankRecipe(
 RERANK_RECIPES = (
     _AUROLA,
     replace(_AUROLA, name="aurola-rerank-trained", instruction=TRAINED),
+    RerankRecipe(
+        name="mini-rerank",
+        source="own",
+        backbones=("qwen2_audio",),
+        instruction="",
+        a2t_template=_MINI,
+        t2a_template=_MINI,
+        licence="Whisper base MIT, SmolLM2-135M-Instruct Apache-2.0, adapter Apache-2.0",
+        notes="The sound comes first in both directions, so that one prompt serves both and its sound is shared.",
+    ),
     replace(
         _AUROLA,
         name="aurola-rerank-audio-first",

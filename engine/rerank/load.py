@@ -1,11 +1,13 @@
 """`harken.load_reranker`: a causal checkpoint, a rerank recipe and an adapter become a Reranker."""
 
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import ModelError
+from ..convert.mini import build_mini
 from ..hub import resolve
 from ..models.fp8 import quantize_linears
 from ..models.load import load_model, model_type
@@ -19,10 +21,10 @@ CACHE_BYTES = 1 << 30
 
 
 def load_reranker(
-    path: str | Path,
+    path: str | Path | None = None,
     *,
     adapter: str | Path | None = None,
-    recipe: str | Path | RerankRecipe = "aurola-rerank",
+    recipe: str | Path | RerankRecipe | None = None,
     device: str | None = None,
     dtype: str | None = None,
     batch_tokens: int | None = None,
@@ -34,9 +36,10 @@ def load_reranker(
     """Load a reranker.
 
     Args:
-        path: checkpoint folder in Hugging Face layout, or a hub repository.
+        path: checkpoint folder in Hugging Face layout, or a hub repository; None: the built-in model with its adapter.
         adapter: peft LoRA folder, merged in float32 at load.
-        recipe: name, JSON file of its fields, or RerankRecipe.
+        recipe: name, JSON file of its fields, or RerankRecipe; None: "mini-rerank" for the built-in model, else
+            "aurola-rerank".
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
         dtype: "float32", "bfloat16", "float16" or "float8"; None: float32 on a CPU, bfloat16 on CUDA.
         batch_tokens: tokens of one step; None: 2048 on a CPU, 32768 on CUDA.
@@ -49,7 +52,10 @@ def load_reranker(
         ModelError: files that do not make up a model, an adapter or a recipe, or that do not fit each other.
         InputError: an unknown device or dtype, or a bound that leaves no room.
     """
-    folder, chosen = resolve(path), get_rerank_recipe(recipe)
+    if path is None and adapter is None:
+        adapter = Path(str(files("harken.engine") / "assets" / "mini-rerank"))
+    folder = build_mini() if path is None else resolve(path)
+    chosen = get_rerank_recipe(recipe or ("mini-rerank" if path is None else "aurola-rerank"))
     kind = model_type(folder)
     if kind not in chosen.backbones:
         raise ModelError(f"rerank recipe {chosen.name!r} runs on {list(chosen.backbones)}; {folder} is a {kind}")

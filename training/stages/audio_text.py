@@ -26,7 +26,7 @@ def build(settings: TrainSettings) -> ContrastiveTask:
     model = open_embedder(settings)
     train, val = open_rows(settings.data.train, "train"), open_rows(settings.data.val, "val")
     features = open_features(settings, model.backbone, [*train, *val])
-    train, val = usable(features, train, "train"), usable(features, val, "val")
+    train, val = usable(features, train, "train"), usable(features, val, "val")[: settings.data.max_val_rows]
     return ContrastiveTask(model, AudioTextPairs(train, val, features, settings), settings)
 
 

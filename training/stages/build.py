@@ -5,6 +5,7 @@ Source: own.
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,3 +112,8 @@ def usable(features: Features, rows: Sequence[Row], what: str) -> list[Row]:
     if not there:
         raise InputError(f"data.{what}: not one of {len(rows)} rows has features")
     return there
+
+
+def autocast(settings: TrainSettings, device: torch.device) -> AbstractContextManager[None]:
+    """Products in bfloat16, where the settings say so."""
+    return torch.autocast(device.type, torch.bfloat16) if settings.run.autocast else nullcontext()

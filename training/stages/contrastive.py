@@ -6,7 +6,6 @@ Source: own.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from ..grad_cache import Loss, backward
 from ..metrics import first_ranks, recall
 from ..models.embedder import TrainableEmbedder
 from ..models.prompts import Input
+from .build import autocast
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class ContrastiveTask:
         pairs = self.source.draw(step, parallel.own_part(settings.batch.batch_size))
         tau = settings.loss.tau if self.temperature is None else self.temperature()
         self.model.train()
-        with _autocast(settings, self.model.backbone.device):
+        with autocast(settings, self.model.backbone.device):
             value, left, right = backward(
                 self.model,
                 pairs.left,
@@ -123,7 +123,7 @@ class ContrastiveTask:
     def encode(self, inputs: Sequence[Input]) -> torch.Tensor:
         """[n, D] float32 unit vectors on the CPU."""
         self.model.eval()
-        with _autocast(self.settings, self.model.backbone.device):
+        with autocast(self.settings, self.model.backbone.device):
             return self.model(inputs).float().cpu()
 
     def save(self, folder: Path) -> None:
@@ -146,7 +146,3 @@ def contrastive_loss(settings: LossSettings, tau: float | torch.Tensor, pairs: P
         "cosine-l1-contrastive": lambda a, t: losses.cosine_l1_contrastive(a, t, tau, weights=s.weights, same_BB=same),
     }
     return by_name[s.name]
-
-
-def _autocast(settings: TrainSettings, device: torch.device) -> AbstractContextManager[None]:
-    return torch.autocast(device.type, torch.bfloat16) if settings.run.autocast else nullcontext()

@@ -23,7 +23,7 @@ def build(settings: TrainSettings) -> ContrastiveTask:
         [row for row in open_rows(sources, what) if sum(map(len, texts_of(row).values())) > 1]
         for sources, what in ((settings.data.train, "train"), (settings.data.val, "val"))
     )
-    return ContrastiveTask(model, TextPairs(train, val, settings), settings)
+    return ContrastiveTask(model, TextPairs(train, val[: settings.data.max_val_rows], settings), settings)
 
 
 class TextPairs:

@@ -1,0 +1,193 @@
+"""Reranker stage: Yes or No to a sound and a text, on hard negatives that a retriever mined.
+
+    one row:  (sound, its text)  Yes;  (sound, texts near it)  No;  (sounds near it, its text)  No
+
+    loss = cross entropy of the answers, the Yes pairs as heavy together as the No pairs
+         + listwise * [ the text among its rivals + the sound among its rivals ]
+
+Negatives come from a file of JSON lines, one a row: {"id": ..., "texts": [...], "sounds": [ids, ...]}.
+
+Source: AuroLA's third stage (spec/recipes.md C.4, C.6); the balance and the listwise part are own.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...engine.recipes.rerank import get_rerank_recipe
+from ...engine.rerank.prompts import Direction
+from ...errors import InputError
+from .. import parallel
+from ..config import TrainSettings
+from ..data import Row
+from ..draw import ITEM, crop, draw_rows, draw_text, rng_of
+from ..losses import listwise_cross_entropy, rerank_cross_entropy
+from ..models.reranker import Pair, TrainableReranker
+from ..sounds import Features
+from .build import autocast, open_features, open_rows, open_run_backbone, usable
+
+# Rows of one pass; their gradients add up to the batch's.
+_ROWS_A_PASS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Negatives:
+    """What lies near a row and does not fit it."""
+
+    texts: tuple[str, ...]
+    # Ids of rows.
+    sounds: tuple[str, ...]
+
+
+def read_negatives(path: str | Path) -> dict[str, Negatives]:
+    """The negatives of each row by its id.
+
+    Raises:
+        InputError: a line cannot be read as that; it is named.
+    """
+    found = {}
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            values = json.loads(line)
+            found[str(values["id"])] = Negatives(tuple(values["texts"]), tuple(map(str, values["sounds"])))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}:{number}: wanted an object of id, texts and sounds: {error!r}") from None
+    return found
+
+
+def build(settings: TrainSettings) -> "RerankTask":
+    """The task of the settings."""
+    if settings.data.negatives is None:
+        raise InputError("the stage 'rerank' wants data.negatives, a file of hard negatives")
+    backbone = open_run_backbone(settings)
+    model = TrainableReranker(
+        backbone,
+        get_rerank_recipe(settings.recipe),
+        settings.lora,
+        seed=settings.seed,
+        max_tokens=settings.run.max_tokens,
+    )
+    train, val = open_rows(settings.data.train, "train"), open_rows(settings.data.val, "val")
+    features = open_features(settings, backbone, [*train, *val])
+    train, val = usable(features, train, "train"), usable(features, val, "val")[: settings.data.max_val_rows]
+    return RerankTask(
+        model.to(backbone.device), train, val, features, read_negatives(settings.data.negatives), settings
+    )
+
+
+class RerankTask:
+    """A Task of `training.loop`. Validation asks for each row's text among the first captions of others, and says how often
+    the right one has the highest P(Yes)."""
+
+    def __init__(
+        self,
+        model: TrainableReranker,
+        train: Sequence[Row],
+        val: Sequence[Row],
+        features: Features,
+        negatives: Mapping[str, Negatives],
+        settings: TrainSettings,
+    ) -> None:
+        self.model, self.features, self.negatives, self.settings = model, features, negatives, settings
+        by_id = {row.id: row for row in train}
+        wanted = settings.loss.num_negatives
+        self._sounds = {
+            row.id: [by_id[i] for i in negatives[row.id].sounds if i in by_id] for row in train if row.id in negatives
+        }
+        self.train = [r for r in train if len(self._sounds.get(r.id, ())) >= wanted <= len(self._texts(r))]
+        self.val = val
+        self.lora_parameters: Mapping[str, nn.Parameter] = {n: p for n, p in model.trainable().items() if ".lora_" in n}
+        self.head_parameters = {n: p for n, p in model.trainable().items() if ".lora_" not in n}
+        self.loss_parameters: Mapping[str, nn.Parameter] = {}
+
+    def _texts(self, row: Row) -> tuple[str, ...]:
+        return self.negatives[row.id].texts if row.id in self.negatives else ()
+
+    def start(self) -> None:
+        """Take over `init`: a reranker's adapter, or the retriever's."""
+        if self.settings.init is not None:
+            self.model.load(self.settings.init)
+
+    def after_step(self) -> None:
+        self.model.after_step()
+
+    def backward(self, step: int) -> dict[str, float]:
+        s = self.settings
+        rows = draw_rows(self.train, step, s.seed, s.batch.batch_size)
+        own = range(len(rows))[parallel.own_part(len(rows))]
+        self.model.train()
+        loss, right = 0.0, 0
+        for first in range(0, len(own), _ROWS_A_PASS):
+            places = own[first : first + _ROWS_A_PASS]
+            torch.manual_seed((s.seed * 1000003 + step) * 1009 + places[0])
+            pairs = [pair for place in places for pair in self._pairs(rows[place], step, place)]
+            with autocast(s, self.model.backbone.device):
+                logits = self.model(pairs).unflatten(0, (len(places), -1))
+                value = rerank_loss(logits, s.loss.num_negatives, s.loss.listwise) * len(places) / len(rows)
+            value.backward()
+            loss += float(value.detach())
+            odds = (logits[..., 0] - logits[..., 1]).detach()
+            right += int((odds[:, :1] > odds[:, 1:]).all(1).sum())
+        return {"loss": loss, "top1": right / len(own)}
+
+    def _pairs(self, row: Row, step: int, place: int) -> list[Pair]:
+        """The right pair, then its sound with wrong texts, then wrong sounds with its text."""
+        s = self.settings
+        rng = rng_of(s.seed, ITEM, step, place)
+        text = draw_text(row, rng, s.batch.kinds)[1]
+        direction: Direction = "a2t" if rng.random() < 0.5 else "t2a"
+        choose = lambda there: [there[i] for i in rng.choice(len(there), s.loss.num_negatives, replace=False)]
+        wrong_texts, wrong_rows = choose(self._texts(row)), choose(self._sounds[row.id])
+        sound, *wrong_sounds = (crop(f, rng, s.batch) for f in self.features.of([row, *wrong_rows]))
+        with_sound = [Pair(sound, t, direction) for t in (text, *wrong_texts)]
+        return with_sound + [Pair(f, text, direction) for f in wrong_sounds]
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Accuracy of the right text among `num_negatives` + 4 captions of other rows, the same ones each time."""
+        s = self.settings
+        self.model.eval()
+        captions = list(dict.fromkeys(row.captions[0] for row in self.val))
+        num_wrong = min(s.loss.num_negatives + 4, len(captions) - 1)
+        pairs = []
+        for place, (row, sound) in enumerate(zip(self.val, self.features.of(self.val))):
+            rng = rng_of(s.seed, ITEM, place)
+            others = [caption for caption in captions if caption not in row.captions]
+            wrong = [others[i] for i in rng.choice(len(others), min(num_wrong, len(others)), replace=False)]
+            pairs.append([Pair(crop(sound, rng, s.batch), text) for text in (row.captions[0], *wrong)])
+        with autocast(s, self.model.backbone.device):
+            logits = self.model([pair for of_row in pairs for pair in of_row]).float().cpu()
+        odds = np.split((logits[:, 0] - logits[:, 1]).numpy(), np.cumsum([len(of_row) for of_row in pairs])[:-1])
+        accuracy = float(np.mean([o[0] > o[1:].max(initial=-np.inf) for o in odds]))
+        return {"accuracy": round(accuracy, 4), "score": round(accuracy, 4)}
+
+    def save(self, folder: Path) -> None:
+        self.model.save(folder)
+
+
+def rerank_loss(logits_QK2: torch.Tensor, num_negatives: int, listwise: float) -> torch.Tensor:
+    """The stage's loss.
+
+    Args:
+        logits_QK2: [Q, 1 + 2 num_negatives, 2] logits (Yes, No) of each row's pairs: right, wrong texts, wrong sounds.
+        num_negatives: of each kind.
+        listwise: weight of the candidates' cross entropy.
+    """
+    right_Q2, wrong_X2 = logits_QK2[:, 0], logits_QK2[:, 1:].flatten(0, 1)
+    yes = torch.zeros(len(right_Q2), dtype=torch.long, device=logits_QK2.device)
+    no = torch.ones(len(wrong_X2), dtype=torch.long, device=logits_QK2.device)
+    loss = 0.5 * (rerank_cross_entropy(right_Q2, yes) + rerank_cross_entropy(wrong_X2, no))
+    if listwise:
+        texts = logits_QK2[:, : 1 + num_negatives]
+        sounds = torch.cat([logits_QK2[:, :1], logits_QK2[:, 1 + num_negatives :]], 1)
+        loss = loss + listwise * (listwise_cross_entropy(texts) + listwise_cross_entropy(sounds))
+    return loss
