@@ -224,7 +224,7 @@ def _tell(
         say(line)
     dataset = evaluation.corpus.benchmark.name
     for section in evaluation.sections:
-        rows = rows_of(dataset, section, system)
+        rows = rows_of(dataset, section, system, intervals=False)
         emit([{"section": section.key, **row} for row in rows] if as_json else rows, as_json, title=headline(section))
     if report is not None:
         write_report(report, evaluation, told, system)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ...engine.durable import sha256_of
 from ...errors import InputError
 from ...training.data import Row, Rows, load_manifest, read_dataset
+from ...training.data.record import spoken
 
 Kind = Literal["captions", "labels", "questions", "choices", "triplets"]
 
@@ -260,7 +261,7 @@ def _own(folder: Path, split: str, allow_missing: bool) -> tuple[list[Row], Path
     if read.problems and not allow_missing:
         raise InputError(f"{path}: {len(read.problems)} lines cannot be used, the first: {read.problems[0]}")
     rows = [
-        Row(clip.id, clip.path, long=clip.captions, tags=clip.tags, labels=(clip.group,), split=clip.split)
+        Row(clip.id, clip.path, long=clip.captions, tags=clip.tags, labels=(spoken(clip.group),), split=clip.split)
         for clip in read.split(split)
     ]
     return rows, path, _sha256(path), read.problems

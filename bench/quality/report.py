@@ -78,7 +78,7 @@ def summary(told: dict[str, Any]) -> list[str]:
         f"{data['dataset']}: {data['clips']} clips{published}; annotation {data['annotation']}, "
         f"sha256 {data['annotation_sha256'][:16]}.",
         f"Ties: {told['settings']['ties']}; seed {told['settings']['seed']}. Shares in percent with 95 % bootstrap "
-        "intervals over clips in [], chance in ().",
+        "intervals over clips in [].",
     ]
     left_out = [
         (data["clips_missing"], "clips have no sound"),

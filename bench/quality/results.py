@@ -23,13 +23,21 @@ class Measure:
     # Shares are printed in percent.
     is_share: bool = True
 
-    def text(self) -> str:
-        """For tables: percent for shares, with interval and chance where they are known."""
-        scale, digits = (100, 1) if self.is_share else (1, 3 if abs(self.value) < 1 else 1)
-        shown = f"{scale * self.value:.{digits}f}"
-        if self.low is not None and self.high is not None:
-            shown += f" [{scale * self.low:.{digits}f}, {scale * self.high:.{digits}f}]"
-        return shown + ("" if self.chance is None else f" ({scale * self.chance:.{digits}f})")
+    def text(self, *, interval: bool = True) -> str:
+        """For tables: percent for shares, with the interval where it is known."""
+        shown = self._shown(self.value)
+        if interval and self.low is not None and self.high is not None:
+            shown += f" [{self._shown(self.low)}, {self._shown(self.high)}]"
+        return shown
+
+    def chance_text(self) -> str:
+        """What a random order reaches; "" where it is not known."""
+        return "" if self.chance is None else self._shown(self.chance)
+
+    def _shown(self, number: float) -> str:
+        if self.is_share:
+            return f"{100 * number:.1f}"
+        return f"{number:.3f}" if abs(self.value) < 1 else f"{number:.1f}"
 
     def to_dict(self) -> dict[str, float]:
         named = {"value": self.value, "low": self.low, "high": self.high, "chance": self.chance}

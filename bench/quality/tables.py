@@ -32,26 +32,30 @@ COLUMNS = (
 )
 
 
-def rows_of(dataset: str, section: Section, system: str) -> list[dict[str, Any]]:
+def rows_of(dataset: str, section: Section, system: str, *, intervals: bool = True) -> list[dict[str, Any]]:
     """The table of a section: one dictionary a line, all of the same keys.
 
     Args:
         dataset: the benchmark's name.
         section: what was measured.
         system: what our row is called.
+        intervals: behind our numbers; off where lines must be short.
     """
     others = published(dataset, section.key)
     known = {name for row in others for name in row.values}
     columns = [name for name in COLUMNS if name in section.measures or name in known]
-    ours = {"system": system, "from": "measured"} | {
-        name: section.measures[name].text() if name in section.measures else "" for name in columns
-    }
-    theirs = [
-        {"system": row.system, "from": f"published, {row.source}"}
-        | {name: f"{row.values[name]:g}" if name in row.values else "" for name in columns}
+    ours = {name: m.text(interval=intervals) for name, m in section.measures.items()}
+    by_chance = {name: m.chance_text() for name, m in section.measures.items() if m.chance is not None}
+    lines = [(system, "measured", ours)]
+    lines += [("random order", "exact", by_chance)] if by_chance else []
+    lines += [
+        (row.system, f"published, {row.source}", {name: f"{value:g}" for name, value in row.values.items()})
         for row in others
     ]
-    return [ours, *theirs]
+    return [
+        {"system": name, "from": origin} | {column: shown.get(column, "") for column in columns}
+        for name, origin, shown in lines
+    ]
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:

@@ -4,7 +4,7 @@
 
 Rows of the first four kinds name their clip and a `generated_query`; negative rows have `negative_query` ("a dog barks, but
 no rain") and `negative_captions`, the captions of the clip that must not be found, without its id. That id is rebuilt by
-caption identity among the rows of the dataset: exact, then with case, blanks and repetitions folded, then as a part of a
+caption identity among the rows of the dataset (files of our own say `negative_audio_id`): exact, then with case, blanks and repetitions folded, then as a part of a
 longer record, then by the largest number of captions in common.
 
 Source: spec/recipes.md B.6 (released files), F.1 (measures).
@@ -80,7 +80,9 @@ def read_queries(folder: Path, clips: Sequence[Clip], *, allow_missing: bool = F
                 seen.add((audio_id, text))
                 target = next((by_id[name] for name in _names(audio_id) if name in by_id), None)
                 negative = None
-                if kind == "negative":
+                if kind == "negative" and record.optional("negative_audio_id"):
+                    negative = next((by_id[n] for n in _names(record.text("negative_audio_id")) if n in by_id), None)
+                elif kind == "negative":
                     negative = _clip_of(record.texts("negative_captions"), exact, sets, target)
                 if target is not None and (kind != "negative" or negative is not None):
                     found.append(Query(text, target, negative))
