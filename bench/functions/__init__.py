@@ -1,0 +1,1 @@
+"""Benchmarks of single functions with pytest-benchmark:  harken bench functions."""

@@ -1,0 +1,1 @@
+"""The performance report: tables and pictures from the results' JSON, nothing typed by hand."""
