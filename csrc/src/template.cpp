@@ -69,11 +69,11 @@ Prompt Template::audio(std::size_t num_audio_tokens, std::string_view instructio
 Prompt Template::text(std::string_view text, std::string_view instruction) const {
     if (visible_bytes(text) == 0)
         throw Error(HARKEN_INVALID_ARGUMENT, "a text is empty; wanted at least one visible character");
-    text = fitted(text);
+    const std::string content = fitted(tokenizer_.normalized(text));
     const auto [before, after] = around(template_, "{text}");
     std::string whole = filled(before, instruction);
-    const std::size_t first = whole.size(), end = first + text.size();
-    whole.append(text).append(filled(after, instruction));
+    const std::size_t first = whole.size(), end = first + content.size();
+    whole.append(content).append(filled(after, instruction));
     Prompt prompt;
     const std::vector<Token> tokens = tokenizer_.encode_with_offsets(whole);
     prompt.first_content = tokens.size();
@@ -87,15 +87,16 @@ Prompt Template::text(std::string_view text, std::string_view instruction) const
     return prompt;
 }
 
-std::string_view Template::fitted(std::string_view text) const {
-    if (strip_end_) text = text.substr(0, visible_bytes(text));
+std::string Template::fitted(std::string text) const {
+    if (strip_end_) text.resize(visible_bytes(text));
     if (!max_text_tokens_) return text;
     const std::vector<Token> tokens = tokenizer_.encode_with_offsets(text);
     if (tokens.size() <= *max_text_tokens_) return text;
     // A token may end inside a character, which then stays whole.
     std::size_t end = tokens[*max_text_tokens_ - 1].last;
     while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
-    return text.substr(0, end);
+    text.resize(end);
+    return text;
 }
 
 }  // namespace harken

@@ -34,7 +34,8 @@ class Template {
     [[nodiscard]] Prompt text(std::string_view text, std::string_view instruction) const;
 
   private:
-    [[nodiscard]] std::string_view fitted(std::string_view text) const;
+    /// A normalized text, cut to what the recipe allows.
+    [[nodiscard]] std::string fitted(std::string text) const;
 
     const Tokenizer& tokenizer_;
     std::string template_;

@@ -43,7 +43,7 @@ class AddedTokens {
         tokens_.push_back(token);
     }
 
-    /// Call between(text) for what lies between tokens and found(id) for them, in order.
+    /// Call between(text) for what lies between tokens and found(id, text) for them, in order.
     template <typename Between, typename Found>
     void part(std::string_view text, Between&& between, Found&& found) const {
         std::size_t done = 0;
@@ -59,7 +59,7 @@ class AddedTokens {
             if (token->strip_left) begin = std::max(done, without_space_at_end(text, begin));
             if (token->strip_right) end = past_space(text, end);
             if (begin > done) between(text.substr(done, begin - done));
-            found(token->id);
+            found(token->id, text.substr(begin, end - begin));
             done = end;
         }
         if (done < text.size()) between(text.substr(done));
@@ -131,6 +131,10 @@ std::string repaired(std::string_view text) {
     return out;
 }
 
+std::size_t num_characters(std::string_view text) {
+    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
 /// True where a "normalizer" asks for NFC.
 bool wants_nfc(const Json* about, const std::string& where) {
     if (about == nullptr) return false;
@@ -152,12 +156,16 @@ struct Tokenizer::Model {
     AddedTokens written, normalized;
     std::unordered_map<std::string, std::int32_t> added;
     std::size_t vocab_size = 0;
+    std::vector<std::uint32_t> num_bytes;  // that a token of the vocabulary stands for, by id
 
     Model(const Json& about, const std::string& where)
         : nfc(wants_nfc(about.find("normalizer"), where)), splitter(about.find("pre_tokenizer"), where), bpe(about.at("model"), where) {
         if (!splitter.byte_level())
             throw Error(HARKEN_MODEL_ERROR, where + ": its pre-tokenizer has no ByteLevel; only byte-level models are read here");
         for (const auto& [token, id] : bpe.vocabulary()) vocab_size = std::max(vocab_size, static_cast<std::size_t>(id) + 1);
+        num_bytes.resize(vocab_size);
+        for (const auto& [token, id] : bpe.vocabulary())
+            num_bytes[static_cast<std::size_t>(id)] = static_cast<std::uint32_t>(num_characters(token));
         const Json* tokens = about.find("added_tokens");
         if (tokens == nullptr) return;
         for (const Json& token : tokens->as_array()) {
@@ -179,13 +187,20 @@ struct Tokenizer::Model {
         }
     }
 
-    void encode_plain(std::string_view text, std::vector<std::int32_t>& ids) const {
-        const Characters characters(text);
-        std::size_t begin = 0;
-        for (const std::size_t end : splitter.split(characters)) {
-            bpe.encode(characters.bytes(begin, end), ids);
-            begin = end;
-        }
+    /// Call word(text) for what byte pairs are merged within and found(id, text) for added tokens, in order.
+    template <typename Word, typename Found>
+    void walk(std::string_view text, Word&& word, Found&& found) const {
+        const auto plain = [&](std::string_view part) {
+            const Characters characters(part);
+            std::size_t begin = 0;
+            for (const std::size_t end : splitter.split(characters)) {
+                word(characters.bytes(begin, end));
+                begin = end;
+            }
+        };
+        written.part(repaired(text), [&](std::string_view part) {
+            normalized.part(nfc ? unicode::nfc(part) : std::string(part), plain, found);
+        }, found);
     }
 };
 
@@ -205,13 +220,38 @@ Tokenizer Tokenizer::from_file(const std::string& path) {
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
     std::vector<std::int32_t> ids;
-    const auto found = [&](std::int32_t id) { ids.push_back(id); };
-    const std::string whole = repaired(text);
-    model_->written.part(whole, [&](std::string_view part) {
-        const std::string normal = model_->nfc ? unicode::nfc(part) : std::string(part);
-        model_->normalized.part(normal, [&](std::string_view plain) { model_->encode_plain(plain, ids); }, found);
-    }, found);
+    model_->walk(text, [&](std::string_view word) { model_->bpe.encode(word, ids); },
+                 [&](std::int32_t id, std::string_view) { ids.push_back(id); });
     return ids;
+}
+
+std::vector<Token> Tokenizer::encode_with_offsets(std::string_view text) const {
+    std::vector<Token> tokens;
+    std::vector<std::int32_t> ids;
+    std::size_t at = 0;
+    const auto word = [&](std::string_view bytes) {
+        ids.clear();
+        model_->bpe.encode(bytes, ids);
+        std::size_t first = at;
+        at += bytes.size();
+        for (const std::int32_t id : ids) {
+            const std::size_t last = std::min(at, first + model_->num_bytes[static_cast<std::size_t>(id)]);
+            tokens.push_back({id, first, last});
+            first = last;
+        }
+    };
+    model_->walk(text, word, [&](std::int32_t id, std::string_view bytes) {
+        tokens.push_back({id, at, at + bytes.size()});
+        at += bytes.size();
+    });
+    return tokens;
+}
+
+std::string Tokenizer::normalized(std::string_view text) const {
+    std::string out;
+    model_->walk(text, [&](std::string_view word) { out += word; },
+                 [&](std::int32_t, std::string_view token) { out += token; });
+    return out;
 }
 
 std::optional<std::int32_t> Tokenizer::token_id(std::string_view token) const {
