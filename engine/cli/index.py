@@ -90,11 +90,9 @@ def _facts(path: Path) -> dict[str, Any]:
 
         return {"kind": "LoRA adapter", **Adapter(path).describe()}
     if (path / "config.json").is_file():
-        from ..models.load import model_type
-        from ..models.weights import checkpoint_files
+        from ..models.footprint import footprint
 
-        size = sum(file.stat().st_size for file in checkpoint_files(path))
-        return {"kind": "model", "model_type": model_type(path), "weights": f"{size / 1e6:.1f} MB"}
+        return {"kind": "model", **footprint(path)}
     if path.is_dir():
         raise fail(f"{path}: is a folder without config.json, adapter_config.json or index.json")
     if path.suffix == ".parquet":

@@ -26,7 +26,7 @@ class Weights:
         folder: holds `model.safetensors`, or shards with `model.safetensors.index.json`.
         adapter: merged into each tensor in float32 before the cast to `dtype`; None: as they are.
         dtype: of every tensor handed out.
-        device: where they are put.
+        device: where they are put; "meta": nothing is read but the shapes.
 
     Raises:
         ModelError: no safetensors, or one that is damaged.
@@ -36,7 +36,7 @@ class Weights:
         self, folder: str | Path, *, adapter: Adapter | None, dtype: torch.dtype, device: torch.device | str
     ) -> None:
         self.folder = Path(folder)
-        self._adapter, self._dtype, self._device = adapter, dtype, device
+        self._adapter, self._dtype, self._device = adapter, dtype, torch.device(device)
         self._places: dict[str, tuple[Any, str]] = {}
         for file in checkpoint_files(self.folder):
             try:
@@ -64,10 +64,13 @@ class Weights:
             return torch.zeros(shape, dtype=dtype, device=self._device)
         self._unread.discard(name)
         handle, key = self._places[name]
-        tensor = handle.get_tensor(key)
-        if tuple(tensor.shape) != shape:
-            self._problems.append(f"{name} has shape {tuple(tensor.shape)}, wanted {shape}")
+        got = tuple(handle.get_slice(key).get_shape())
+        if got != shape:
+            self._problems.append(f"{name} has shape {got}, wanted {shape}")
             return torch.zeros(shape, dtype=dtype, device=self._device)
+        if self._device.type == "meta":
+            return torch.empty(shape, dtype=dtype, device=self._device)
+        tensor = handle.get_tensor(key)
         if self._adapter is not None:
             tensor = self._adapter.apply(name, tensor)
         return tensor.to(self._device, dtype)
@@ -84,7 +87,7 @@ class Weights:
         problems = self._problems + [f"left over {name}" for name in sorted(self._unread)]
         if problems:
             raise ModelError(f"{self.folder}: the checkpoint does not fit the model:\n  " + "\n  ".join(problems))
-        if self._adapter is not None:
+        if self._adapter is not None and self._device.type != "meta":
             self._adapter.check_all_used()
 
 

@@ -149,7 +149,7 @@ class WhisperTower(nn.Module):
         out_width: int | None,
     ) -> None:
         super().__init__()
-        self.spec, self.max_samples, self.window = spec, max_samples, window
+        self.config, self.spec, self.max_samples, self.window = config, spec, max_samples, window
         self.conv1 = _conv(weights, "audio_tower.conv1", config.num_mels, config.width)
         self.conv2 = _conv(weights, "audio_tower.conv2", config.width, config.width)
         if "audio_tower.embed_positions.weight" in weights:
