@@ -138,6 +138,8 @@ def find_source(path: str | Path | None, *, recipe: str | Path | Recipe | None, 
         ModelError: no checkpoint, no recipe, or two that do not fit each other.
     """
     folder = _built_in() if path is None else resolve(path)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: is an adapter; wanted the checkpoint it adapts, and this folder as the adapter")
     lora = None if adapter is None else Path(adapter)
     if path is None and lora is None:
         lora = Path(str(files("harken.engine") / "assets" / "mini"))
