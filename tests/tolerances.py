@@ -46,3 +46,8 @@ LOGMEL_KERNEL = 1e-4
 SERVED = 1e-5
 # Largest maximum mean discrepancy of a set to itself: the root of what rounding leaves of a kernel's mean.
 MMD_OF_ITSELF = 1e-4
+# Largest difference of a component of a unit vector between training's padded float32 pass and the engine's packed one. OEA's
+# heads see the pooled state as it is in training and scaled to unit length when served; only the norm's eps tells them apart.
+TRAINED_VECTOR = {"mini": 1e-5, "oea": 1e-3, "aurola": 1e-5, "alm2vec": 1e-5}
+# Largest difference of hidden states to transformers' where both take the same half-precision weights into float32.
+TRTLLM_HIDDEN = 1e-4
