@@ -24,8 +24,9 @@ FILE = "golden.safetensors"
 TEXTS = ("A dog barks.", "rain falls on a tin roof while thunder rolls far away", "Piano")
 # Lengths that end inside a hop, inside a second and past one of the tower's windows.
 DURATIONS_S = (0.83, 2.0, 3.307)
-# Smallest cosine of a vector made in a dtype to the float32 one.
-MIN_COSINE = {"float32": 0.99999, "float16": 0.9999, "bfloat16": 0.999, "int8": 0.99, "float8": 0.98}
+# Smallest cosine of a vector made in a dtype to the float32 one: what tells a wrong graph from rounding. With 8-bit floats
+# the built-in model comes to 0.974, tiny random ones to 0.95.
+MIN_COSINE = {"float32": 0.99999, "float16": 0.9999, "bfloat16": 0.999, "int8": 0.99, "float8": 0.93}
 
 
 @dataclass(frozen=True, slots=True)

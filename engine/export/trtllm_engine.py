@@ -25,7 +25,7 @@ from .trtllm import copy_programs, golden_rows, parts_of, sizes, write_head
 from .trtllm_checkpoint import QUANTS, check_ranks, write_checkpoint
 
 LAST_VERSION = "1.2.1"
-_PROGRAMS = ("run_engine.py", "embed_head.py", "golden_check.py")
+_PROGRAMS = ("run_engine.py", "check_version.py", "embed_head.py", "golden_check.py")
 _MAX_INPUT, _MAX_BATCH, _MAX_TOKENS = 2048, 32, 16384
 
 
@@ -99,7 +99,7 @@ _BUILD = """#!/bin/sh
 # If the runner refuses an engine without a KV cache, leave out --kv_cache_type disabled.
 set -eu
 cd "$(dirname "$0")"
-python3 run_engine.py --check-version
+python3 check_version.py
 trtllm-build --checkpoint_dir engine_ckpt --output_dir engine --workers {tp} \\
   --gpt_attention_plugin {dtype} --gemm_plugin {dtype} --context_fmha enable --remove_input_padding enable \\
   --kv_cache_type disabled --gather_context_logits --logits_dtype float32 \\

@@ -1,38 +1,20 @@
 """Run the TensorRT engine: rows in through the prompt table, hidden states out as context logits, vectors from those.
 
     python run_engine.py --selftest           after build_engine.sh; with tp > 1: mpirun -n TP python run_engine.py --selftest
-    python run_engine.py --check-version      is this a TensorRT-LLM that still builds engines?
-
 TensorRT-LLM took its TensorRT engines out after 1.2.1. Later releases run the export made by `harken export --to trtllm`.
 """
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import torch
+from check_version import check_version
 from embed_head import EmbedHead
 from golden_check import items, report
 
 FOLDER = Path(__file__).resolve().parent
-
-
-def check_version() -> None:
-    """Exit with what to do instead where this TensorRT-LLM has no engines."""
-    try:
-        import tensorrt_llm
-    except ImportError as error:
-        sys.exit(
-            f"run_engine: tensorrt_llm cannot be imported ({error}); wanted a machine with TensorRT-LLM 1.2.1 or older"
-        )
-    if shutil.which("trtllm-build") is None:
-        sys.exit(
-            f"run_engine: tensorrt_llm {tensorrt_llm.__version__} has no trtllm-build: the TensorRT engine backend was taken "
-            "out after 1.2.1. Use TensorRT-LLM 1.2.1 (nvcr.io/nvidia/tensorrt-llm/release:1.2.1), or export with "
-            "`harken export --to trtllm`, which runs on the PyTorch backend of newer releases"
-        )
 
 
 class EngineEmbedder:
@@ -83,19 +65,15 @@ def _rank() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check-version", action="store_true")
-    parser.add_argument("--selftest", action="store_true")
+    parser.add_argument("--selftest", action="store_true", required=True)
     parser.add_argument("--engine-dir", type=Path, default=FOLDER / "engine")
     args = parser.parse_args()
-    if not (args.check_version or args.selftest):
-        parser.error("give --selftest or --check-version; from Python, use EngineEmbedder")
     check_version()
-    if args.selftest:
-        known = items()
-        vectors = EngineEmbedder(args.engine_dir).vectors(
-            [item["inputs"] for item in known], [item["kind"] for item in known], [item["content"] for item in known]
-        )
-        sys.exit(0 if report({item["name"]: vector for item, vector in zip(known, vectors)}) else 1)
+    known = items()
+    vectors = EngineEmbedder(args.engine_dir).vectors(
+        [item["inputs"] for item in known], [item["kind"] for item in known], [item["content"] for item in known]
+    )
+    sys.exit(0 if report({item["name"]: vector for item, vector in zip(known, vectors)}) else 1)
 
 
 if __name__ == "__main__":
