@@ -4,8 +4,8 @@
     bm25       BM25 over the captions (bm25s, k1 1.5, b 0.75), queries and captions lower-cased, stop words kept
     semantic   cosine of the text vectors of query and caption
 
-The captions come from a file of {"id": ..., "caption": ...} lines, made by any captioner, or from the model itself: the
-training caption nearest to the sound (`nearest_captions`).
+The captions come from a file of {"id": ..., "caption": ...} lines, made by any captioner, or from a list of captions of
+which each sound gets the one that the evaluated model finds nearest (`nearest_captions`).
 
 Source: own; they stand for the cascaded systems the papers compare with.
 Letters: T queries, A sounds, K known captions.
@@ -62,6 +62,21 @@ def nearest_captions(audio_AD: np.ndarray, known_KD: np.ndarray, known: Sequence
     """For each sound the known caption with the nearest vector."""
     best = (unit(audio_AD) @ unit(known_KD).T).argmax(1)
     return [known[i] for i in best]
+
+
+def read_known_captions(path: Path) -> list[str]:
+    """The different lines of a text file.
+
+    Raises:
+        InputError: it cannot be read, or holds none.
+    """
+    try:
+        known = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list of captions: {error}") from None
+    if not (captions := list(dict.fromkeys(filter(None, known)))):
+        raise InputError(f"{path}: holds no caption; wanted one a line")
+    return captions
 
 
 def read_captions(path: Path, ids: Sequence[str]) -> list[str]:

@@ -82,6 +82,10 @@ def evaluate_command(
     captions: Annotated[
         Path | None, typer.Option("--captions", help="JSON lines {id, caption}: also evaluate caption-then-text")
     ] = None,
+    known_captions: Annotated[
+        Path | None,
+        typer.Option("--known-captions", help="A caption a line: the same, each sound captioned by its nearest one"),
+    ] = None,
     projection: Annotated[str, typer.Option("--projection", help="Of the report's plane: pca or umap")] = "pca",
     seed: Annotated[int, typer.Option("--seed", help="Of intervals, noise and draws")] = 0,
     cache: Annotated[Path | None, typer.Option("--cache", help="Folder that keeps vectors between runs")] = None,
@@ -100,6 +104,7 @@ def evaluate_command(
         snrs_db=tuple(snr_db) if snr_db else Settings().snrs_db,
         uiq=uiq,
         captions=captions,
+        known_captions=known_captions,
         projection=_one_of("--projection", projection, ("pca", "umap")),
         allow_missing=allow_missing,
     )

@@ -19,7 +19,7 @@ import numpy as np
 from ...errors import AudioError
 from ...training.data import Row
 from ...training.metrics import Ties
-from .baselines import cascade_sections, read_captions
+from .baselines import cascade_sections, nearest_captions, read_captions, read_known_captions
 from .captioned import Captioned, caption_sections, text_section
 from .corpus import Corpus
 from .gap import Projection, modality_gap, project
@@ -48,6 +48,7 @@ class Settings:
     snrs_db: tuple[float, ...] = SNRS_DB
     uiq: Path | None = None
     captions: Path | None = None
+    known_captions: Path | None = None
     projection: str = "pca"
     # Clips that cannot be embedded, and queries whose clip is not there, are left out and counted.
     allow_missing: bool = False
@@ -135,9 +136,16 @@ def _captions(done: Evaluation, rows: list[Row], audio: np.ndarray, vectors: Vec
         done.sections += caption_sections(asked, noisy, text, **common, suffix=f", noise at {snr_db:g} dB")
     if settings.uiq is not None:
         _user_intent(done, rows, audio, vectors, settings, settings.uiq)
-    if settings.captions is not None:
-        generated = read_captions(settings.captions, [row.id for row in rows])
+    if settings.captions is not None or settings.known_captions is not None:
+        generated = _generated(rows, audio, vectors, settings)
         done.sections += cascade_sections(asked, text, generated, vectors.texts(generated), **common)
+
+
+def _generated(rows: Sequence[Row], audio: np.ndarray, vectors: Vectors, settings: Settings) -> list[str]:
+    if settings.captions is not None:
+        return read_captions(settings.captions, [row.id for row in rows])
+    known = read_known_captions(settings.known_captions or Path())
+    return nearest_captions(audio, vectors.texts(known), known)
 
 
 def _user_intent(

@@ -4,8 +4,8 @@
 
 Rows of the first four kinds name their clip and a `generated_query`; negative rows have `negative_query` ("a dog barks, but
 no rain") and `negative_captions`, the captions of the clip that must not be found, without its id. That id is rebuilt by
-caption identity among the rows of the dataset (files of our own say `negative_audio_id`): exact, then with case, blanks and repetitions folded, then as a part of a
-longer record, then by the largest number of captions in common.
+caption identity among the rows of the dataset: exact, then with case, blanks and repetitions folded, then as a part of a
+longer record, then by the largest number of captions in common. Files of our own say `negative_audio_id`.
 
 Source: spec/recipes.md B.6 (released files), F.1 (measures).
 """
