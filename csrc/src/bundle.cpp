@@ -1,6 +1,5 @@
 #include "bundle.h"
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -43,9 +42,10 @@ std::size_t size_of(const Json& json, const char* name, const std::string& where
     return static_cast<std::size_t>(value);
 }
 
-double positive(const Json& json, const char* name, const std::string& where) {
+double positive(const Json& json, const char* name, double largest, const std::string& where) {
     const double value = json.at(name).as_double();
-    if (!(value > 0 && std::isfinite(value))) damaged(where, std::string(name) + " must be a positive number");
+    if (!(value > 0 && value <= largest))
+        damaged(where, std::string(name) + " is " + std::to_string(value) + "; wanted more than 0 and no more than " + std::to_string(largest));
     return value;
 }
 
@@ -59,7 +59,7 @@ TowerConfig read_tower(const Json& json, const std::string& where) {
     tower.max_positions = size_of(json, "max_positions", where);
     tower.max_samples = size_of(json, "max_samples", where);
     if (json.find("window") != nullptr) tower.window = size_of(json, "window", where);
-    tower.norm_eps = static_cast<float>(positive(json, "norm_eps", where));
+    tower.norm_eps = static_cast<float>(positive(json, "norm_eps", 1, where));
     tower.projects = json.at("projects").as_bool();
     if (tower.width % tower.num_heads != 0) damaged(where, "tower: width is no multiple of num_heads");
     const MelSpec spec = mel_spec(tower.front_end);
@@ -78,8 +78,8 @@ DecoderConfig read_decoder(const Json& json, const std::string& where) {
     decoder.head_width = size_of(json, "head_width", where);
     decoder.mlp_width = size_of(json, "mlp_width", where);
     decoder.vocab_size = size_of(json, "vocab_size", where);
-    decoder.rms_eps = static_cast<float>(positive(json, "rms_eps", where));
-    decoder.rope_theta = positive(json, "rope_theta", where);
+    decoder.rms_eps = static_cast<float>(positive(json, "rms_eps", 1, where));
+    decoder.rope_theta = positive(json, "rope_theta", 1e12, where);
     if (decoder.num_heads % decoder.num_kv_heads != 0 || decoder.head_width % 2 != 0)
         damaged(where, "decoder: num_heads is no multiple of num_kv_heads, or head_width is odd");
     return decoder;
