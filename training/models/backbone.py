@@ -59,8 +59,10 @@ class Backbone(ABC):
         return len(features)
 
     def answer_rows(self, token_ids: Sequence[int]) -> torch.Tensor:
-        """[len(token_ids), W] float32 rows of the output layer, frozen."""
-        return self.model.get_output_embeddings().weight[list(token_ids)].detach().float()
+        """[len(token_ids), W] float32 rows of the output layer, frozen; of the embedding where the decoder ties the two."""
+        is_tied = self.decoder.config.tie_word_embeddings
+        layer = self.decoder.get_input_embeddings() if is_tied else self.model.get_output_embeddings()
+        return layer.weight[list(token_ids)].detach().float()
 
     def hidden(
         self,

@@ -27,7 +27,7 @@ def rendered(kind, text, count, instruction=naive.INSTRUCTION):
     return naive.prompt(kind, text, instruction).replace("{audio}", "<|AUDIO|>" * count)
 
 
-@pytest.mark.parametrize("recipe", RERANK_RECIPES, ids=lambda r: r.name)
+@pytest.mark.parametrize("recipe", [r for r in RERANK_RECIPES if r.name.startswith("aurola")], ids=lambda r: r.name)
 @given(text=st.text(min_size=1, max_size=30).filter(str.strip), count=st.integers(1, 30))
 @settings(max_examples=50, deadline=None)
 def test_both_parts_are_the_published_string_tokenised(tokenizer, recipe, text, count):
