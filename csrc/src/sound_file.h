@@ -15,7 +15,7 @@ struct Sound {
 };
 
 /// \throws Error  HARKEN_IO_ERROR: cannot be opened; HARKEN_AUDIO_ERROR: no such sound, truncated, empty, not finite, a
-///                rate outside 1..1,000,000 Hz, more than 2^30 samples
+///                rate outside 1 to 768 kHz, more than 2^30 samples
 [[nodiscard]] Sound read_sound(const std::string& path);
 /// \param name  what errors call the bytes
 [[nodiscard]] Sound read_sound(std::span<const std::byte> bytes, const std::string& name);
