@@ -56,7 +56,7 @@ def check(
         if decode:
             rows.problems += _undecodable(rows.rows)
         if problems is not None:
-            _write_lines(problems, rows.problems)
+            write_lines(problems, rows.problems)
     for problem in rows.problems[:NUM_TOLD]:
         say(problem)
     if len(rows.problems) > NUM_TOLD:
@@ -120,7 +120,7 @@ def leakage(
                 for kind, of in found.shared.items()
                 for test_id, ids in of.items()
             )
-            _write_lines(out, [json.dumps(pair, ensure_ascii=False) for pair in pairs])
+            write_lines(out, [json.dumps(pair, ensure_ascii=False) for pair in pairs])
     for problem in found.problems[:NUM_TOLD]:
         say(f"not compared: {problem}")
     if len(found.problems) > NUM_TOLD:
@@ -138,13 +138,14 @@ def _rows_of(spec: str, audio: bool, options: dict[str, Any]) -> "list[Row]":
 
 
 def read_spec(spec: str, options: dict[str, Any]) -> "Rows":
-    """The rows of DATASET[:SPLIT]=ANNOTATION[,AUDIO]; what cannot be read is counted on standard error.
+    """The rows of DATASET[:SPLIT]=ANNOTATION[,AUDIO], or of manifest=FOLDER; what cannot be read is counted on standard error.
 
     Args:
         spec: as given on the command line.
         options: those that the dataset knows are taken.
     """
-    from .data import DATASETS, read_dataset
+    from .data import DATASETS
+    from .rows import SourceSettings, read_rows
 
     name, equals, place = spec.partition("=")
     if not equals or not place:
@@ -152,7 +153,7 @@ def read_spec(spec: str, options: dict[str, Any]) -> "Rows":
     name, _, split = name.partition(":")
     annotation, _, audio = place.partition(",")
     known = {k: v for k, v in options.items() if name in DATASETS and k in DATASETS[name].options}
-    rows = read_dataset(name, annotation, audio or None, split or None, strict=False, **known)
+    rows = read_rows([SourceSettings(name, annotation, audio or None, split or None, known)])
     if rows.problems:
         say(f"{spec}: {len(rows.problems)} records cannot be read; the first: {rows.problems[0]}")
     return rows
@@ -172,7 +173,8 @@ def parse_options(given: list[str] | None) -> dict[str, Any]:
     return options
 
 
-def _write_lines(path: Path, lines: list[str]) -> None:
+def write_lines(path: Path, lines: list[str]) -> None:
+    """Write a text file; what goes wrong ends the command with one line."""
     try:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     except OSError as error:

@@ -81,7 +81,7 @@ def _score(
     rows: list[Row], texts: dict[str, dict[str, str]], model: Embedder, keep: int, min_score: float | None
 ) -> list[dict[str, Any] | str]:
     """What is kept of each row, or why nothing is."""
-    waves = [got for _, got in load_sounds(rows, model.sample_rate_hz)]
+    waves = [got for _, got in load_sounds(rows, model.sample_rate_hz, max_s=model.read_limit_s)]
     heard = [i for i, wave in enumerate(waves) if isinstance(wave, Waveform)]
     encoded = model.try_encode_audio([waves[i] for i in heard])
     vectors = dict(zip((heard[row] for row in encoded.rows), encoded.vectors))

@@ -18,7 +18,7 @@ ANGLES = {"fits": 0.0, "near": 0.5, "off": 1.2, "wrong": 2.5}
 class Model:
     """Every sound is (1, 0); a text lies at its angle."""
 
-    sample_rate_hz, dim = 8000, 2
+    sample_rate_hz, dim, read_limit_s = 8000, 2, None
 
     class fingerprint:
         id = "f"
