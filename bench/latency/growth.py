@@ -94,7 +94,7 @@ def _unit(num_rows: int, seed: int = 0) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     axes: dict[str, Callable[[Embedder], Points]] = {
         "length_s": by_length,
         "clips": by_batch,
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="write the result as JSON")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     model = load(args.model, device=args.device)
     device = model.model.device
     rows: list[dict[str, Any]] = []

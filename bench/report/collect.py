@@ -37,13 +37,15 @@ def read_results(folder: Path) -> list[Result]:
     Raises:
         FileFormatError: a .json or .jsonl file that is none of ours; the text names it.
     """
-    results = []
-    for path in sorted(folder.glob("*.json*")):
-        try:
-            results.append(_lines(path) if path.suffix == ".jsonl" else _record(path))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise FileFormatError(f"{path}: is no result that the report knows: {error!r}") from None
-    return results
+    return [read_result(path) for path in sorted(folder.glob("*.json*"))]
+
+
+def read_result(path: Path) -> Result:
+    """One result file; errors as `read_results`."""
+    try:
+        return _lines(path) if path.suffix == ".jsonl" else _record(path)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise FileFormatError(f"{path}: is no result that the report knows: {error!r}") from None
 
 
 def _record(path: Path) -> Result:
