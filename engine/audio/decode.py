@@ -176,7 +176,10 @@ def _decode_file(file: BinaryIO, name: str, max_s: float | None) -> Waveform:
 
 
 def _refuse_truncated(file: BinaryIO, name: str) -> None:
-    found = declared_bytes(file)
+    try:
+        found = declared_bytes(file)
+    except ValueError as error:
+        raise AudioError(f"{name}: {error}; wanted a header that is right") from None
     file.seek(0)
     if found is not None and found.present < found.declared:
         raise AudioError(

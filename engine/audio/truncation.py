@@ -15,6 +15,8 @@ from typing import BinaryIO, NamedTuple
 # Writers to a pipe cannot go back to fill in the size: they leave a number near the largest, or zero.
 STREAMED_BYTES = 0x7FFFF000
 MAX_CHUNKS = 1_000
+# Format tags of integer and float samples.
+LINEAR = (1, 3)
 MAX_OGG_PAGE_BYTES = 27 + 255 + 255 * 255
 
 
@@ -30,6 +32,7 @@ def declared_bytes(file: BinaryIO) -> DataBytes | None:
 
     Args:    file: any file, seekable; its position is moved.
     Returns: the data chunk of a RIFF file or the last page of an Ogg file; None for other files and open sizes.
+    Raises:  ValueError: a RIFF header whose channels do not fit its bytes a frame; libsndfile believes the channels.
     """
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -53,6 +56,10 @@ def _riff_data(file: BinaryIO, end: int) -> DataBytes | None:
                 return DataBytes(size_rf64, end - file.tell())
             return DataBytes(size, end - file.tell()) if 0 < size < STREAMED_BYTES else None
         body = file.tell()
+        if kind == b"fmt " and len(fields := file.read(16)) == 16:
+            tag, channels, _, _, frame_bytes, bits = struct.unpack("<HHIIHH", fields)
+            if tag in LINEAR and channels and (frame_bytes % channels or frame_bytes // channels * 8 < bits):
+                raise ValueError(f"header declares {channels} channels of {bits} bits in frames of {frame_bytes} bytes")
         if kind == b"ds64":
             sizes = file.read(16)
             size_rf64 = struct.unpack("<Q", sizes[8:])[0] if len(sizes) == 16 else None

@@ -1,6 +1,6 @@
 """Listing all sounds of a run once, and what is missing or doubled among them, before work begins.
 
-Memory grows by 16 bytes a row, by which rows of the same id, or of the same place, are found; all else goes through files.
+Memory grows by 32 bytes a row, by which rows of the same id, or of the same place, are found; all else goes through files.
 
 Source: own.
 """
@@ -64,15 +64,15 @@ def freeze(
             unique.replace(aside)
         if not counts.num_rows:
             raise InputError(f"{', '.join(inputs)}: no sound was found")
-        repeated = _repeated(aside, _occur_twice(counts.places))
+        num_repeated, repeated = _repeated(aside, _occur_twice(counts.places))
         values = {
             "sha256": counts.digest,
             "num_rows": counts.num_rows,
             "num_bytes": counts.num_bytes,
             "num_missing": counts.num_missing,
             "missing": counts.missing,
-            "num_repeated": len(repeated),
-            "repeated": repeated[:NUM_NAMED],
+            "num_repeated": num_repeated,
+            "repeated": repeated,
             "num_dropped": sum(doubled.values()),
             "inputs": describe_inputs(inputs, duplicates=duplicates, num_first=num_first),
         }
@@ -147,8 +147,8 @@ def _occur_twice(hashes: array) -> np.ndarray:
 
 def _read(path: Path) -> Iterator[Entry]:
     with pq.ParquetFile(path) as parquet:
-        for batch in parquet.iter_batches(manifest.ROW_GROUP):
-            for row in zip(*(column.to_pylist() for column in batch.columns)):
+        for group in range(parquet.num_row_groups):
+            for row in zip(*(column.to_pylist() for column in parquet.read_row_group(group).columns)):
                 yield Entry(*row)
 
 
@@ -171,11 +171,13 @@ def _firsts(path: Path, doubled: dict[str, int]) -> Iterator[Entry]:
         yield entry
 
 
-def _repeated(path: Path, hashes: np.ndarray) -> list[str]:
-    suspects, seen, names = set(hashes.tolist()), set[tuple[object, ...]](), list[str]()
+def _repeated(path: Path, hashes: np.ndarray) -> tuple[int, list[str]]:
+    """How many rows name a place that an earlier row names, and the ids of the first of them."""
+    suspects, seen, num_repeated, names = set(hashes.tolist()), set[tuple[object, ...]](), 0, list[str]()
     for entry in _read(path) if suspects else ():
         if _hash64(repr(entry.place)) in suspects:
             if entry.place in seen:
-                names.append(entry.id)
+                num_repeated += 1
+                names += [entry.id] if len(names) < NUM_NAMED else []
             seen.add(entry.place)
-    return names
+    return num_repeated, names

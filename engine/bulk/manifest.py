@@ -20,7 +20,7 @@ from . import files
 from .entry import Entry
 
 NAME = "manifest.parquet"
-ROW_GROUP = 16384
+ROW_GROUP = 4096
 KEY = b"harken.manifest"
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import soundfile
 
 from ...errors import AudioError
+from ..audio import decode_part
 from . import files
 from .entry import Entry
 from .fetch import ParquetSounds, fetch
-from .reading import decode_part
 from .tar import sounds_in_tar
 
 
@@ -43,7 +43,7 @@ def playable(found: Mapping[str, Any], folder: Path) -> str:
         return os.path.abspath(path)
     if entry.member is not None:
         entry = _in_tar(entry)
-    sound = decode_part(fetch(entry, ParquetSounds()), entry, None)
+    sound = decode_part(fetch(entry, ParquetSounds()), entry.name, start_s=entry.start_s, end_s=entry.end_s)
     name = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in entry.id)[-120:]
     path = folder / f"{name}.wav"
     folder.mkdir(parents=True, exist_ok=True)

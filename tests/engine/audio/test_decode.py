@@ -294,3 +294,12 @@ def test_what_soundfile_refuses_goes_to_torchcodec(monkeypatch):
     assert len(decode(b"\0\0\0\x1cftypM4A " + bytes(100), "a.m4a", max_s=0.01).samples) == 80
     with pytest.raises(AudioError, match=r"b\.m4a: .*torchcodec: Could not open input$"):
         decode(b"junk", "b.m4a")
+
+
+def test_channels_that_do_not_fit_the_frames_are_refused():
+    lying = bytearray(encoded(noise(0.1)))
+    lying[22] = 64
+    with pytest.raises(AudioError, match="x.wav: header declares 64 channels of 16 bits in frames of 2 bytes"):
+        decode(bytes(lying), "x.wav")
+    many = noise(0.1, channels=64)
+    assert np.abs(decode(encoded(many)).samples - many.mean(1)).max() < 1e-4

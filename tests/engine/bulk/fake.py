@@ -1,6 +1,6 @@
 """A model for tests of bulk runs that needs no weights: a vector is a few moments of the samples.
 
-As a program it runs `run_bulk` with that model:  python fake.py OUT INPUT... [--sleep-ms N] [--limit-bytes N]
+As a program it runs `run_bulk` with that model:  python fake.py OUT INPUT... [--sleep-ms N] [--limit-bytes N] [--part-rows N]
 or, with --serve, once in a process of its own for every line of such arguments as JSON, without starting Python anew.
 """
 
@@ -59,15 +59,16 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("inputs", nargs="+")
     parser.add_argument("--sleep-ms", type=float, default=0.0)
     parser.add_argument("--limit-bytes", type=int, help="size at which the system lets no file grow")
+    parser.add_argument("--part-rows", type=int, default=8)
     args = parser.parse_args(arguments)
     if args.limit_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (args.limit_bytes, args.limit_bytes))
     encoder = FakeEncoder(sleep_ms=args.sleep_ms)
-    run_bulk(args.inputs, Path(args.out), lambda: encoder, settings=Settings(part_rows=8))
+    run_bulk(args.inputs, Path(args.out), lambda: encoder, settings=Settings(part_rows=args.part_rows))
 
 
 def serve() -> None:
-    """Fork a process for every line of arguments; answer with its id, and when it ended, with how and with its error."""
+    """Fork a process for every line of arguments; answer with its id, and when it ended, with how, its error, its memory."""
     for line in sys.stdin:
         reading, writing = os.pipe()
         child = os.fork()
@@ -83,8 +84,9 @@ def serve() -> None:
         os.close(writing)
         with os.fdopen(reading) as pipe:
             said = pipe.read()
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        os.write(1, f"{json.dumps([code, said])}\n".encode())
+        _, status, used = os.wait4(child, 0)
+        answer = [os.waitstatus_to_exitcode(status), said, used.ru_maxrss]
+        os.write(1, f"{json.dumps(answer)}\n".encode())
 
 
 if __name__ == "__main__":

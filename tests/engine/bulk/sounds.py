@@ -65,7 +65,7 @@ def break_twelve_ways(folder: Path) -> dict[str, str]:
         "text.wav": b"this is no sound at all, it is text\n",
         "no_rate.wav": wav_header(0, 1, bytes(320)),
         "ten_hours.wav": wav_header(16000, 1, b"", declared=2 * 16000 * 36000),
-        "truncated.flac": encoded(tone(2), format="FLAC")[:300],
+        "64_channels.wav": good[:22] + b"\x40" + good[23:],
         "odd_bytes.ogg": encoded(tone(3), format="OGG", subtype="VORBIS")[:150],
     }
     for name, data in contents.items():

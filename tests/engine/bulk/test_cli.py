@@ -24,7 +24,7 @@ from .test_runner import tree
 class FakeModel(FakeEncoder):
     def __init__(self, path=None, **options):
         super().__init__()
-        self.folder, self.adapter, self.recipe = Path(path or "fake"), None, SimpleNamespace(name="fake")
+        self.folder, self.adapter, self.recipe = Path(path or "fake"), None, get_recipe("harken-mini")
         self.fingerprint = Fingerprint("fake", "a", None, "fake", "b", "w80", "float32", "0.1.0")
 
     def encode_text(self, texts, *, instruction=None):

@@ -13,18 +13,23 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from harken.engine.bulk import run_bulk
 from harken.errors import InputError
 
 from .fake import FakeEncoder
-from .sounds import break_twelve_ways, fill
+from .sounds import break_twelve_ways, fill, tone
 from .test_runner import tree
 
-NUM_KILLS = 100
+# With it set in the environment the long versions run: a hundred kills, twenty thousand sounds.
+LONG = "HARKEN_LONG_TESTS"
 PROGRAM = [sys.executable, str(Path(__file__).with_name("fake.py")), "--serve"]
 SEED = 11
+# One heap and no pool of Arrow's own: what is measured is then what is held, not how allocators scatter it.
+ENVIRONMENT = {**os.environ, "MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 
 class Server:
@@ -32,9 +37,9 @@ class Server:
 
     def __init__(self):
         self.process = subprocess.Popen(
-            PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, env=ENVIRONMENT
         )
-        self.said = ""
+        self.said, self.peak_kb = "", 0
 
     def start(self, *arguments):
         """Start a run; gives its process."""
@@ -43,7 +48,7 @@ class Server:
 
     def wait(self):
         """How the run ended: 0, 1 after an error made on purpose, or the signal, negative."""
-        code, self.said = json.loads(self.process.stdout.readline())
+        code, self.said, self.peak_kb = json.loads(self.process.stdout.readline())
         return code
 
     def run(self, *arguments):
@@ -98,16 +103,22 @@ def wait_for_progress(out, pid, num_lines):
         time.sleep(0.0005)
 
 
-def test_killed_at_a_hundred_random_moments(folder, undisturbed, server, tmp_path):
+def only_long(*values):
+    skip = pytest.mark.skipif(LONG not in os.environ, reason=f"takes long; {LONG}=1 runs it")
+    return pytest.param(*values, marks=skip)
+
+
+@pytest.mark.parametrize("num_wanted", [12, only_long(100)])
+def test_killed_at_random_moments(folder, undisturbed, server, tmp_path, num_wanted):
     draw = random.Random(SEED)
     num_parts = undisturbed["ledger.jsonl"].count(b"\n")
     num_kills = num_killed = number = 0
-    while num_kills < NUM_KILLS:
+    while num_kills < num_wanted:
         out, number, code = tmp_path / f"out{number}", number + 1, None
         # Killed again and again, until a run gets to its end.
         while code != 0:
             pid = server.start(out, folder)
-            if num_kills < NUM_KILLS:
+            if num_kills < num_wanted:
                 done = (out / "ledger.jsonl").read_bytes().count(b"\n") if (out / "ledger.jsonl").exists() else 0
                 wait_for_progress(out, pid, draw.choice([0, draw.randint(done, num_parts)]))
                 time.sleep(draw.uniform(0, 0.03))
@@ -119,7 +130,7 @@ def test_killed_at_a_hundred_random_moments(folder, undisturbed, server, tmp_pat
             num_killed += code != 0
         assert tree(out) == undisturbed
     # The others had just ended when they were to be killed.
-    assert num_killed > NUM_KILLS / 2
+    assert num_killed > num_wanted / 2
 
 
 def test_two_runs_in_one_folder_do_not_meet(folder, undisturbed, server, second_server, tmp_path):
@@ -144,6 +155,48 @@ def test_a_full_disk_ends_the_run_with_one_error_and_what_is_done_is_kept(folder
         assert not list(out.rglob("*.tmp"))
         assert server.run(out, folder) == 0
         assert tree(out) == undisturbed
+
+
+@pytest.mark.parametrize(("few", "many"), [(1000, 4000), only_long(1000, 20000)])
+def test_memory_does_not_grow_with_the_corpus(server, tmp_path, few, many):
+    soundfile.write(tmp_path / "x.wav", np.tile(tone(0), 5), 16000)
+    peaks = []
+    for count in (few, many):
+        (tmp_path / "list.csv").write_text("path,id\n" + "".join(f"x.wav,{i}\n" for i in range(count)))
+        assert server.run(tmp_path / f"out{count}", tmp_path / "list.csv", "--part-rows", 64) == 0, server.said
+        peaks.append(server.peak_kb)
+    # A sound is 16 kB of samples: 3,000 of them are 48 MB.
+    assert peaks[1] < 1.1 * peaks[0], peaks
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 kB, for as long as the test lasts."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", place], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_disk_that_is_full_and_then_has_room_again(folder, undisturbed, server, small_disk):
+    (small_disk / "ballast").write_bytes(b"x" * 200_000)
+    assert server.run(small_disk / "out", folder) == 1
+    assert "No space left on device; what is done is kept, start again" in server.said
+    (small_disk / "ballast").unlink()
+    assert server.run(small_disk / "out", folder) == 0, server.said
+    assert tree(small_disk / "out") == undisturbed
+
+
+def test_a_disk_that_becomes_read_only_is_named(folder, undisturbed, server, small_disk):
+    assert server.run(small_disk / "out", folder) == 0, server.said
+    (small_disk / "out" / "vectors" / "part-000000.parquet").unlink()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert server.run(small_disk / "out", folder) == 1
+    assert "cannot be written to: Read-only file system" in server.said
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    assert server.run(small_disk / "out", folder) == 0 and tree(small_disk / "out") == undisturbed
 
 
 def test_a_place_that_cannot_be_written_to_is_named(folder, tmp_path):
