@@ -1,8 +1,10 @@
 """`harken.load`: a checkpoint, a recipe and an adapter become an Embedder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, ModelError
 from .compiled import compile_layers
@@ -39,7 +41,7 @@ class Source:
 def load(
     path: str | Path | None = None,
     *,
-    recipe: str | Path | Recipe | None = None,
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
     adapter: str | Path | None = None,
     device: str | None = None,
     dtype: str | None = None,
@@ -51,8 +53,8 @@ def load(
 
     Args:
         path: checkpoint folder in Hugging Face layout, or a hub repository; None: the built-in small model.
-        recipe: name (`harken recipes` lists them), JSON file or Recipe; None: the one named in the folder's harken.json,
-            a file of {"recipe": name, "adapter": folder, "overrides": {field: value}} whose overrides hold for that recipe.
+        recipe: name (`harken recipes` lists them), JSON file, its fields, or Recipe; None: what the folder's harken.json
+            names, a file of {"recipe": name, "adapter": folder, "overrides": {field: value}}, overrides for that recipe.
         adapter: peft LoRA folder, merged in float32 at load; None: the one named in harken.json, if any.
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
         dtype: "float32", "bfloat16", "float16", or "float8" (bfloat16 with 8-bit linear layers);
@@ -131,7 +133,9 @@ def _encoder(model: AudioLM | DualEncoder, source: Source, *, graphs: bool | Non
     return LMEncoder(model, source.recipe, heads, captured)
 
 
-def find_source(path: str | Path | None, *, recipe: str | Path | Recipe | None, adapter: str | Path | None) -> Source:
+def find_source(
+    path: str | Path | None, *, recipe: str | Path | Mapping[str, Any] | Recipe | None, adapter: str | Path | None
+) -> Source:
     """What `load` would read, arguments as there: no weight has been read yet.
 
     Raises:
@@ -146,8 +150,11 @@ def find_source(path: str | Path | None, *, recipe: str | Path | Recipe | None, 
     kept = read_json(folder / "harken.json") if (folder / "harken.json").is_file() else {}
     if lora is None and kept.get("adapter"):
         lora = folder / kept["adapter"]
-    chosen = get_recipe(recipe if recipe is not None else kept.get("recipe") or _default_recipe(folder))
-    if kept.get("overrides") and kept.get("recipe") in (None, chosen.name):
+    named = kept.get("recipe")
+    if isinstance(named, str) and named.endswith(".json"):
+        named = folder / named
+    chosen = get_recipe(recipe if recipe is not None else named or _default_recipe(folder))
+    if kept.get("overrides") and (recipe is None or kept.get("recipe") in (None, chosen.name)):
         chosen = Recipe.from_dict({**chosen.to_dict(), **kept["overrides"]}, str(folder / "harken.json"))
     kind = model_type(folder)
     if kind not in chosen.backbones:

@@ -21,6 +21,7 @@ from ..errors import FileFormatError, InputError, OutputError
 from .durable import written_aside
 from .encoded import Encoded, Failure
 from .fingerprint import Fingerprint
+from .recipes import recipe_reference
 
 if TYPE_CHECKING:
     from .embedder import Embedder
@@ -56,7 +57,7 @@ def made_with(model: "Embedder") -> dict[str, Any]:
     return {
         "model": None if built_in else str(model.folder),
         "adapter": None if built_in or model.adapter is None else str(model.adapter),
-        "recipe": model.recipe.name,
+        "recipe": recipe_reference(model.recipe),
         "dtype": model.fingerprint.dtype,
     }
 

@@ -1,7 +1,7 @@
 """The typer application that the commands add themselves to, and the options they share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", "
 
 def load_model(
     model: str | None,
-    recipe: str | None,
+    recipe: str | dict[str, Any] | None,
     adapter: Path | None,
     device: str | None,
     dtype: str | None,

@@ -11,7 +11,6 @@ Source: spec/recipes.md B.1 (contents), B.3 (heads); peft's adapter layout.
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ...errors import ModelError
 from ..models.heads import FILE as HEADS_FILE
 from ..models.names import canonical
 from .folder import build_once
+from .from_pickle import read_pickle
 
 SCALE = 2
 _HEADS = ("audio_head", "text_head")
@@ -67,13 +67,7 @@ def convert_oea(source: Path, out: Path) -> Path:
 
 
 def _read(source: Path) -> dict[str, Any]:
-    paths = [(_path, name) for name in _PATHS]
-    try:
-        with torch.serialization.safe_globals(paths):  # type: ignore[arg-type]
-            checkpoint = torch.load(source, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        first_line = str(error).strip().splitlines()[:1]
-        raise ModelError(f"{source}: cannot be read as a checkpoint of tensors: {''.join(first_line)}") from None
+    checkpoint = read_pickle(source, [(_path, name) for name in _PATHS])
     wanted = ("lora_state_dict", *_HEADS)
     got = sorted(checkpoint) if isinstance(checkpoint, dict) else type(checkpoint).__name__
     if not isinstance(checkpoint, dict) or any(not isinstance(checkpoint.get(key), dict) for key in wanted):

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from harken.engine.audio import load_audio
 from harken.engine.cli import application, demo
 from harken.engine.encoded import Encoded, Failure
 from harken.engine.fingerprint import Fingerprint
+from harken.engine.recipes import get_recipe
 from harken.errors import AudioError, ModelError
 
 from .audio.sounds import encoded as encoded_sound
@@ -32,7 +32,7 @@ class FakeModel:
             raise ModelError("nonsense: there is no such model")
         self.options = {"path": path, **options}
         self.folder, self.adapter = Path(path or "builtin"), options.get("adapter")
-        self.recipe = SimpleNamespace(name=options.get("recipe") or "mini")
+        self.recipe = get_recipe(options.get("recipe") or "harken-mini")
         self.dim = 32
         name, dtype = str(self.folder), options.get("dtype") or "float32"
         self.fingerprint = Fingerprint(name, f"sha of {name}", None, self.recipe.name, "r", "w80", dtype, "0.1.0")
@@ -100,7 +100,7 @@ def lines(result):
 
 @pytest.fixture
 def index(sounds, tmp_path):
-    assert run("embed", sounds, "-o", tmp_path / "v.parquet", "--recipe", "r7").exit_code == 0
+    assert run("embed", sounds, "-o", tmp_path / "v.parquet", "--recipe", "qwen2-audio").exit_code == 0
     assert run("index", "build", tmp_path / "v.parquet", "-o", tmp_path / "a.harken").exit_code == 0
     return tmp_path / "a.harken"
 
@@ -115,7 +115,7 @@ def test_from_a_folder_to_hits(index, sounds, loaded):
     table = run("search", index, "rain", "-k", 1)
     assert table.exit_code == 0 and "rain.flac" in table.stdout and "1.000" in table.stdout
     # the model of the index is loaded again without being named
-    assert loaded[-1].options["recipe"] == "r7" and loaded[-1].options["path"] == "builtin"
+    assert loaded[-1].options["recipe"] == "qwen2-audio" and loaded[-1].options["path"] == "builtin"
 
 
 def test_one_bad_file_among_a_hundred(sounds, tmp_path):

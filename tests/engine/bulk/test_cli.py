@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +14,7 @@ from harken.engine import cli
 from harken.engine import load as loading
 from harken.engine.fingerprint import Fingerprint
 from harken.engine.index import Index
+from harken.engine.recipes import get_recipe
 
 from .fake import DIM, FakeEncoder
 from .sounds import break_twelve_ways, fill

@@ -34,6 +34,12 @@ GOLDEN = {
         SYSTEM + "<|im_start|>user\n{text}\nSummarize the above text in one word:<|im_end|>\n<|im_start|>assistant\n",
         None,
     ),
+    "e5-omni-7b": (
+        SYSTEM + "<|im_start|>user\n<|audio_bos|>{audio}<|audio_eos|><|im_end|>\n<|im_start|>assistant\n<|endoftext|>",
+        SYSTEM + "<|im_start|>user\n{instruction}{text}<|im_end|>\n<|im_start|>assistant\n<|endoftext|>",
+        SYSTEM
+        + "<|im_start|>user\n{text}<|audio_bos|>{audio}<|audio_eos|><|im_end|>\n<|im_start|>assistant\n<|endoftext|>",
+    ),
     "omni-embed-nemotron": (
         SYSTEM + "<|im_start|>user\n{instruction}<|audio_bos|>{audio}<|audio_eos|><|im_end|>\n",
         SYSTEM + "<|im_start|>user\n{instruction}{text}<|im_end|>\n",
@@ -47,6 +53,7 @@ GOLDEN = {
 }
 SAME_PROMPTS = {
     "oea-qwen7b": "oea-qwen3b", "oea-nemo3b": "oea-qwen3b", "aurola-7b": "aurola-3b", "lco-embedding-7b": "lco-embedding-3b",
+    "e5-omni-3b": "e5-omni-7b",
 }  # fmt: skip
 # Qwen's rule for what a token may hold.
 SPLIT = (
