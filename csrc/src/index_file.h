@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "json.h"
 #include "mapped_file.h"
 #include "topk.h"
 
@@ -27,10 +28,12 @@ class IndexFile {
     [[nodiscard]] std::size_t dim() const noexcept { return corpus_.width; }
     /// The id of a row; row < size().
     [[nodiscard]] std::string_view id(std::size_t row) const noexcept;
-    /// The digest (or, for whole dictionaries, the JSON text) of what the vectors were made with; "" if not known.
+    /// 12 hex digits of what the vectors were made with, as engine/fingerprint.py gives them; "" if not known.
     [[nodiscard]] const std::string& fingerprint() const noexcept { return fingerprint_; }
 
   private:
+    void read(const Json& about, const std::string& folder, const std::string& where);
+
     std::vector<MappedFile> files_;
     Corpus corpus_;
     std::vector<std::string_view> ids_;
