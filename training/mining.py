@@ -100,7 +100,8 @@ def mine_hard(
         rows: with captions.
         audio_ND: unit vectors of the rows' sounds.
         text_MD: unit vectors of all rows' captions, row by row, in the order of `Row.captions`.
-        k, max_score, min_score: as `nearest_others`. A caption that another row has word by word is none of its negatives.
+        k, max_score, min_score: as `nearest_others`. Captions that say the same but for case and
+            punctuation count once, and are no negatives of a row that has one of them.
 
     Returns: in the order of the rows.
 
@@ -113,17 +114,20 @@ def mine_hard(
         raise InputError(
             f"{len(rows)} rows with {len(captions)} captions have {len(audio_ND)} and {len(text_MD)} vectors; wanted one each"
         )
+    # Of captions that say the same the first stands for all.
     said = [plain(caption) for caption in captions]
-    by_text: dict[str, list[int]] = {}
-    for m, text in enumerate(said):
-        by_text.setdefault(text, []).append(m)
+    firsts = {text: m for m, text in reversed(list(enumerate(said)))}
+    different = sorted(firsts.values())
+    place = {m: u for u, m in enumerate(different)}
     own_texts: list[set[int]] = [set() for _ in rows]
-    for m, owner in enumerate(owners):
-        own_texts[owner] |= set(by_text[said[m]])
+    having: list[set[int]] = [set() for _ in different]
+    for owner, text in zip(owners, said):
+        own_texts[owner].add(place[firsts[text]])
+        having[place[firsts[text]]].add(owner)
     # A sound that has any of a row's captions is none of its negatives.
-    fitting = [{owners[m] for m in own} for own in own_texts]
+    fitting = [set().union({i}, *(having[u] for u in own)) for i, own in enumerate(own_texts)]
     own_sounds = [fitting[owner] for owner in owners]
-    texts = nearest_others(audio_ND, text_MD, own_texts, k, max_score=max_score, min_score=min_score)
+    texts = nearest_others(audio_ND, text_MD[different], own_texts, k, max_score=max_score, min_score=min_score)
     sounds = nearest_others(text_MD, audio_ND, own_sounds, k, max_score=max_score, min_score=min_score)
     best: list[dict[int, float]] = [{} for _ in rows]
     for m, (ids, scores) in enumerate(zip(sounds.ids, sounds.scores)):
@@ -136,8 +140,8 @@ def mine_hard(
         mined.append(
             HardNegatives(
                 row.id,
-                texts=[captions[m] for m in texts.ids[i]],
-                text_ids=[rows[owners[m]].id for m in texts.ids[i]],
+                texts=[captions[different[u]] for u in texts.ids[i]],
+                text_ids=[rows[owners[different[u]]].id for u in texts.ids[i]],
                 text_scores=[round(score, 6) for score in texts.scores[i]],
                 sounds=[rows[n].id for n, _ in near],
                 sound_scores=[round(score, 6) for _, score in near],

@@ -56,6 +56,15 @@ def test_a_rerankers_negatives_are_none_of_the_rows_own_words_or_sounds():
     assert mined[0].sound_scores == pytest.approx([np.cos(0.15), np.cos(1.45)], abs=1e-6)
 
 
+def test_what_many_rows_say_is_one_negative():
+    rows, audio, text = rows_and_vectors()
+    many = [*rows, *(Row(f"s{i}", None, long=("Yap.",)) for i in range(3))]
+    audio, text = np.concatenate([audio, audio[[2, 2, 2]]]), np.concatenate([text, text[[3, 3, 3]]])
+    mined = mine_hard(many, audio, text, k=4)
+    assert mined[0].texts == ["Growl", "A fox barks", "Yap", "Rain"] and mined[0].text_ids == ["r3", "r1", "r1", "r2"]
+    assert not {"s0", "s1", "s2"} & set(mined[1].sounds) and "Yap" not in mined[4].texts
+
+
 def test_hard_negatives_are_written_and_read_back(tmp_path):
     mined = mine_hard(*rows_and_vectors(), k=2)
     path = tmp_path / "hard.jsonl"

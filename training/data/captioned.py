@@ -54,7 +54,7 @@ def _of_youtube(source: str) -> ReadRecord:
         column = record.first_of(*ID_COLUMNS)
         name = record.text(column)
         captions, origins = record.texts(*CAPTION_COLUMNS), youtube_origin(name, column)
-        audio = context.sounds.find([name, name.rsplit("/", 1)[-1]], column)
+        audio = context.sounds.find([name, f"Y{name}", name.removeprefix("Y")], column)
         return Row(name, audio, long=captions, source=source, split=context.split, origins=origins)
 
     return read
@@ -72,7 +72,7 @@ def _audioverse(record: Record, context: Context) -> Row:
     video = youtube_id(name)
     return Row(
         name,
-        context.sounds.find([name, name.rsplit("/", 1)[-1]], column),
+        context.sounds.find([name], column),
         long=long,
         short=short,
         tags=tags,
@@ -98,7 +98,9 @@ CAPTIONED = (
         licence="per clip, see its metadata file",
         part=_part,
     ),
-    Adapter("auto_acd", "JSON [{id, caption: [...]}] or CSV (id, caption)", _of_youtube("Auto-ACD")),
+    Adapter(
+        "auto_acd", "JSON [{id, caption: [...]}] or CSV (youtube_id, caption)", _of_youtube("Auto-ACD"), part=_part
+    ),
     Adapter("valor", "JSON [{video_id, desc}]", _of_youtube("VALOR")),
     Adapter("audiosetcaps", "CSV or JSON (id, caption)", _of_youtube("AudioSetCaps"), licence="captions: CC BY 4.0"),
     Adapter("audioverse", "JSON [{id, caption_long, caption_short, caption_tag} or {id, caption}]", _audioverse),

@@ -27,7 +27,7 @@ def _librisqa(record: Record, context: Context) -> Row:
         question, answer = record.text("question"), record.text("answer")
     # LibriSpeech's own tree, besides the path that is told.
     parts = utterance.split("-")
-    names = [path, utterance] + (["/".join([*parts[:2], utterance])] if len(parts) == 3 else [])
+    names = [path] + (["/".join([*parts[:2], utterance])] if len(parts) == 3 else [])
     return Row(
         # An utterance may have several questions.
         f"{utterance}#{hashlib.sha256(question.encode()).hexdigest()[:8]}",
@@ -76,7 +76,7 @@ def _mmau(record: Record, context: Context) -> Row:
         raise RecordError("answer", f"is {answer!r}; wanted one of the choices {list(choices)}")
     return Row(
         name,
-        context.sounds.find([audio, audio.rsplit("/", 1)[-1]], "audio_id"),
+        context.sounds.find([audio], "audio_id"),
         question=record.text("question"),
         answer=answer,
         choices=choices,

@@ -35,7 +35,9 @@ class Sounds:
         self._listings: dict[str, frozenset[str]] = {}
 
     def find(self, names: Sequence[str], column: str) -> Path | None:
-        """The file that the first fitting of `names` means; a name may lie in subfolders and may lack its ending.
+        """The file that the first fitting of `names` means.
+
+        A name may be a path, of which a beginning may be missing in the folder, and may lack its ending or have another.
 
         Raises:
             RecordError: there is no such file.
@@ -43,13 +45,14 @@ class Sounds:
         if self.folder is None:
             return None
         for name in names:
-            relative = name.removeprefix("./")
-            stem, ending = os.path.splitext(relative)
-            stems = [relative] if ending.lower() not in SOUND_ENDINGS else [stem]
-            tried = [relative] if ending.lower() in SOUND_ENDINGS else []
-            for candidate in tried + [s + e for s in stems for e in SOUND_ENDINGS]:
-                if self._is_there(candidate):
-                    return self.folder / candidate
+            parts = name.replace("\\", "/").removeprefix("./").split("/")
+            for i in range(len(parts)):
+                relative = "/".join(parts[i:])
+                stem, ending = os.path.splitext(relative)
+                known = ending.lower() in SOUND_ENDINGS
+                for candidate in [relative] * known + [(stem if known else relative) + e for e in SOUND_ENDINGS]:
+                    if self._is_there(candidate):
+                        return self.folder / candidate
         raise RecordError(column, f"there is no sound {names[0]!r} in {self.folder}")
 
     def _is_there(self, relative: str) -> bool:

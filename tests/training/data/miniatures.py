@@ -66,10 +66,29 @@ FILES: dict[str, list[tuple[str, str, list[str]]]] = {
             json.dumps([{"id": "AudioSet/audio/a-1b2c3d4e5.flac", "caption": ["A hall echoes"]}]),
             ["AudioSet/audio/a-1b2c3d4e5.flac"],
         ),
-        ("train.csv", as_csv({"id": "a-1b2c3d4e5_000030", "caption": "A hall echoes"}), ["a-1b2c3d4e5_000030.wav"]),
+        (
+            "train.csv",
+            as_csv(
+                {"youtube_id": "a-1b2c3d4e5", "caption": "A hall echoes"},
+                {"youtube_id": "a-1b2c3d4e5", "caption": "Steps echo"},
+            ),
+            ["Ya-1b2c3d4e5.flac"],
+        ),
     ],
     "valor": [("desc_test.json", json.dumps([{"video_id": "a-1b2c3d4e5", "desc": "A horse trots"}]), ["a-1b2c3d4e5.mp3"])],
-    "audiosetcaps": [("train.csv", as_csv({"id": "_7a1b2c3d4e_4_10", "caption": "A bell"}), ["_7a1b2c3d4e_4_10.mp3"])],
+    "audiosetcaps": [
+        ("AudioSetCaps_caption.csv", as_csv({"id": "Y_7a1b2c3d4e", "caption": "A bell"}), ["_7a1b2c3d4e.flac"]),
+        (
+            "VGGSound_AudioSetCaps_caption.csv",
+            as_csv({"id": "_7a1b2c3d4e_000883", "caption": "A bell"}),
+            ["_7a1b2c3d4e_000883.wav"],
+        ),
+        (
+            "YouTube-8M_AudioSetCaps_caption.csv",
+            as_csv({"id": "_7a1b2c3d4e_4_10", "caption": "A bell"}),
+            ["_7a1b2c3d4e_4_10.mp3"],
+        ),
+    ],
     "audioverse": [
         (
             "audioverse.json",

@@ -52,6 +52,12 @@ def test_clotho_has_five_captions_in_every_layout(tmp_path, number):
     assert row.long == tuple(miniatures.FIVE) and row.origins[0] in ("file:old tap", "file:well")
 
 
+def test_clips_of_youtube_are_known_by_all_their_names(tmp_path):
+    row = read(tmp_path, "auto_acd", 1).rows[0]
+    assert row.long == ("A hall echoes", "Steps echo") and row.origins == ("youtube:a-1b2c3d4e5",)
+    assert {read(tmp_path, "audiosetcaps", i).rows[0].origins for i in range(3)} == {("youtube:_7a1b2c3d4e",)}
+
+
 def test_audioverse_keeps_the_three_kinds_apart(tmp_path):
     one, two, plain = read(tmp_path, "audioverse").rows
     assert (one.long, one.short, one.tags) == (("Long rain on tin",), ("Rain",), ("rain",))
@@ -102,6 +108,13 @@ def test_options_are_told_apart_however_they_are_marked(text):
     assert split_options(text, "q") == ("Who?", {"A": "me", "B": "you"})
     with pytest.raises(RecordError, match="no options"):
         split_options("Who is A?", "q")
+
+
+def test_speech_is_found_in_librispeechs_own_tree(tmp_path):
+    annotation, audio = miniatures.write(tmp_path, "librisqa", 1)
+    (audio / "10-20-0001.flac").unlink()
+    sound = miniatures.write_sound(audio / "10/20/10-20-0001.flac")
+    assert read_dataset("librisqa", annotation, audio).rows[0].audio == sound
 
 
 def test_sentences_that_follow_and_that_contradict(tmp_path):
