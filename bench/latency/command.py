@@ -1,4 +1,4 @@
-"""`harken bench run / functions / growth / report`.
+"""`harken bench run / ablation / growth / functions / report`.
 
 Source: own.
 """
@@ -36,6 +36,15 @@ def growth(context: typer.Context) -> None:
 
     with errors_as_lines():
         growing.main(context.args)
+
+
+@bench_app.command("ablation", context_settings=FORWARD)
+def ablation(context: typer.Context) -> None:
+    """What each part is worth; `harken bench ablation --help` tells its options."""
+    from . import ablation as switching
+
+    with errors_as_lines():
+        switching.main(context.args)
 
 
 @bench_app.command("functions")
