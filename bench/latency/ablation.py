@@ -57,10 +57,10 @@ def make_ways(model: Embedder, clips: Sequence[np.ndarray]) -> dict[str, Way]:
         "padded to 30 s": lambda: model.encode_audio(padded),
         "mel by transformers": _within(lambda: _slow_mel(encoder.model, model.folder), encode),
         "one clip a batch": lambda: np.concatenate([model.encode_audio([sound]) for sound in sounds]),
-        "vocabulary": _within(lambda: _vocabulary(encoder.model), encode),
+        "vocabulary": _within(lambda: _vocabulary(encoder), encode),
         "LoRA not merged": _within(lambda: _unmerged(encoder.model), encode),
     }
-    if model.recipe.pooling == "last" and model.recipe.attention == "causal":
+    if _pools_last(encoder):
         ways["no shared beginning"] = _within(
             lambda: _replaced(encoder, "_last_states", _WholePrompts(encoder)), encode
         )
@@ -119,13 +119,21 @@ def _hooked(modules: Sequence[torch.nn.Module], hook: Callable[..., Any]) -> Ite
         yield
 
 
-def _vocabulary(model: AudioLM) -> Any:
-    """The product with the vocabulary on every row that leaves the decoder; its result is dropped."""
+def _vocabulary(encoder: LMEncoder) -> Any:
+    """The product with the vocabulary on every row of the decoder; its result is dropped."""
+    model = encoder.model
+    if _pools_last(encoder):
+        return _replaced(encoder, "_last_states", _WholePrompts(encoder, with_head=True))
 
     def multiply(module: torch.nn.Module, given: object, made: torch.Tensor) -> None:
         language_head(made, model.decoder.embed_tokens)
 
     return _hooked([model.decoder], multiply)
+
+
+def _pools_last(encoder: LMEncoder) -> bool:
+    """Whether prompts' beginnings are shared, as they are under causal attention with the last state alone."""
+    return encoder.recipe.pooling == "last" and encoder.recipe.attention == "causal"
 
 
 def language_head(states_NW: torch.Tensor, table_VW: torch.Tensor) -> torch.Tensor:
@@ -172,13 +180,17 @@ def _slow_mel(model: AudioLM, folder: Path) -> Any:
 
 
 class _WholePrompts:
-    """In the place of LastStates: every prompt from its first token."""
+    """In the place of LastStates: every prompt from its first token, and where asked the language head on all of it."""
 
-    def __init__(self, encoder: LMEncoder) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: LMEncoder, with_head: bool = False) -> None:
+        self._model, self._with_head = encoder.model, with_head
 
     def __call__(self, prompts: Any, rows_AW: torch.Tensor | None) -> torch.Tensor:
-        return self._encoder.model.hidden(prompts, rows_AW, causal=True, last_only=True)[0]
+        states, segments = self._model.hidden(prompts, rows_AW, causal=True, last_only=not self._with_head)
+        if not self._with_head:
+            return states
+        language_head(states, self._model.decoder.embed_tokens)
+        return states[[first + len(prompt) - 1 for first, prompt in zip(segments.starts, prompts)]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -96,7 +96,7 @@ class Served:
     def __init__(self, system: System, items: Sequence[Any], durations_s: Sequence[float]) -> None:
         self._items, self._costs = items, [system.cost(seconds) for seconds in durations_s]
         self._queue = BatchQueue(
-            lambda kind, indices: system.embed([items[i] for i in indices]),
+            lambda kind, indices: list(system.embed([items[i] for i in indices])),
             batch_tokens=system.batch_tokens,
             max_pending_tokens=1 << 60,
         )
