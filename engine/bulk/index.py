@@ -37,6 +37,8 @@ def index_run(run: Path, out: Path, metadata: Path | None = None) -> tuple[int, 
     """
     identity, parts = require_identity(run), finished_parts(run)
     settings = identity["settings"]
+    if settings["format"] == "tokens":
+        raise FileFormatError(f"{run}: holds audio tokens; wanted a run of vectors")
     told = {name: value for name, value in identity["fingerprint"].items() if name != "id"}
     count = sum(part.num_ok for part in parts)
     table = None if metadata is None else read_metadata(metadata)

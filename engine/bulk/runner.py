@@ -81,7 +81,8 @@ def run_bulk(
             )
             # As it was at the beginning, so that a part written by a later version is the same to the byte.
             told = {name: value for name, value in known["fingerprint"].items() if name != "id"}
-            about = {"kind": "vectors", "version": 1, "dim": model.dim, "fingerprint": told}
+            kind = "audio tokens" if settings.format == "tokens" else "vectors"
+            about = {"kind": kind, "version": 1, "dim": model.dim, "fingerprint": told}
             about["made_with"] = known["made_with"]
             ledger = Ledger(out, verify=verify)
             if retry_errors:
