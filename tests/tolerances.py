@@ -51,3 +51,9 @@ MMD_OF_ITSELF = 1e-4
 TRAINED_VECTOR = {"mini": 1e-5, "oea": 1e-3, "aurola": 1e-5, "alm2vec": 1e-5}
 # Largest difference of hidden states to transformers' where both take the same half-precision weights into float32.
 TRTLLM_HIDDEN = 1e-4
+# Largest difference of a unit vector's component between libharken and Python in float32: other orders of sums.
+VECTOR_BUNDLE = 1e-4
+# Smallest cosine of a vector from rounded weights to the float32 one, on tiny random models.
+COSINE_BUNDLE = {"bfloat16": 0.999, "float16": 0.99999, "int8": 0.998}
+# Largest difference of a component of a unit vector where frozen states were kept in float16 in between, of size about 3.
+FLOAT16_STATES = 3e-3

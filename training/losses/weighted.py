@@ -21,6 +21,7 @@ def cosine_l1_contrastive(
     *,
     weights: tuple[float, float, float] = (0.3, 0.3, 0.4),
     same_BB: torch.Tensor | None = None,
+    attended: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """The loss above.
 
@@ -30,6 +31,8 @@ def cosine_l1_contrastive(
         weights: of cosine, L1 and contrast; none negative.
         same_BB: [B, B] bool; True where two pairs say the same, so that they are no negatives.
 
+        attended: the two sides that cosine and L1 compare; None: those of the contrast.
+
     Returns: a scalar in the inputs' dtype.
     Raises:
         InputError: shapes differ, tau is not above 0, or a weight is negative.
@@ -37,5 +40,6 @@ def cosine_l1_contrastive(
     if len(weights) != 3 or min(weights) < 0:
         raise InputError(f"cosine_l1_contrastive: weights are {weights}, wanted three, none negative")
     contrast = symmetric_info_nce(audio_BD, text_BD, tau, same_BB)
-    cosine = 1 - (audio_BD * text_BD).sum(-1).mean()
-    return weights[0] * cosine + weights[1] * F.l1_loss(audio_BD, text_BD) + weights[2] * contrast
+    near_BD, pair_BD = (audio_BD, text_BD) if attended is None else attended
+    cosine = 1 - (near_BD * pair_BD).sum(-1).mean()
+    return weights[0] * cosine + weights[1] * F.l1_loss(near_BD, pair_BD) + weights[2] * contrast

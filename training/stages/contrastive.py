@@ -104,7 +104,7 @@ class ContrastiveTask:
                 seed=(settings.seed * 1000003 + step) * 1009 + parallel.rank(),
             )
         top1 = float(((left @ right.T).argmax(1) == torch.arange(len(left), device=left.device)).float().mean())
-        return {"loss": float(value), "tau": float(tau), "top1": top1}
+        return {"loss": float(value), "tau": tau.item() if isinstance(tau, torch.Tensor) else tau, "top1": top1}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -134,7 +134,7 @@ def contrastive_loss(settings: LossSettings, tau: float | torch.Tensor, pairs: P
     """The chosen loss of both sides' vectors."""
     same, positive = torch.from_numpy(pairs.same_BB), torch.from_numpy(pairs.positive_BB)
     s = settings
-    hybrid: dict[str, Any] = dict(tau=float(tau), lam=s.lam, beta=s.beta, ignored_BB=same)
+    hybrid: dict[str, Any] = dict(tau=tau, lam=s.lam, beta=s.beta, ignored_BB=same)
     by_name: dict[str, Loss] = {
         "symmetric": lambda a, t: losses.symmetric_info_nce(a, t, tau, same),
         "one-direction": lambda a, t: losses.one_direction_info_nce(a, t, tau, same),
