@@ -22,6 +22,8 @@ import numpy as np
 from ..errors import InputError
 
 Ties = Literal["pessimistic", "optimistic", "index"]
+# Numbers that `bootstrap` draws in one step.
+DRAWN_AT_ONCE = 1 << 19
 
 
 def first_ranks(
@@ -110,11 +112,12 @@ def bootstrap(
         sums = np.bincount(of_query, values)
         sizes = np.bincount(of_query, np.ones(len(values)))
     rng = np.random.default_rng(seed)
-    means = np.empty(num_draws)
-    for i in range(num_draws):
-        drawn = rng.integers(0, len(sums), len(sums))
-        means[i] = sums[drawn].sum() / sizes[drawn].sum()
-    low, high = np.percentile(means, [2.5, 97.5])
+    means = []
+    at_once = max(1, DRAWN_AT_ONCE // len(sums))
+    for start in range(0, num_draws, at_once):
+        drawn = rng.integers(0, len(sums), (min(at_once, num_draws - start), len(sums)))
+        means.append(sums[drawn].sum(1) / sizes[drawn].sum(1))
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)
 
 

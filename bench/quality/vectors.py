@@ -47,6 +47,7 @@ class Vectors:
     ) -> None:
         self.model, self.progress = model, progress
         self.folder = None if folder is None else folder / model.fingerprint.id
+        self._texts: dict[str, np.ndarray] = {}
         self.audio_instruction, self.text_instruction = audio_instruction, text_instruction
 
     def try_sounds(
@@ -69,16 +70,17 @@ class Vectors:
         return vectors
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors [n, d] of texts; equal texts are embedded once."""
-        different = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        """Vectors [n, d] of texts; equal texts are embedded once, also over calls."""
         given = self.text_instruction
         make: Callable[[Sequence[str]], Made] = lambda chunk: (
             self.model.encode_text(chunk, instruction=given),
             list(range(len(chunk))),
             {},
         )
-        vectors, _ = self._chunks("texts", list(different), lambda text: f"{text} {given}", make)
-        return vectors[[different[text] for text in texts]]
+        if new := [text for text in dict.fromkeys(texts) if text not in self._texts]:
+            vectors, _ = self._chunks("texts", new, lambda text: f"{text} {given}", make)
+            self._texts.update(zip(new, vectors))
+        return np.stack([self._texts[text] for text in texts])
 
     def sounds_with_text(self, pairs: Sequence[tuple[Sound, str]]) -> np.ndarray:
         """Vectors [n, d] of sounds with a text each, for recipes that take both together."""

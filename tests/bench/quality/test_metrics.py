@@ -86,9 +86,7 @@ def test_target_must_be_inside_and_the_negative_outside_of_k():
     assert found["TFR@10"].tolist() == [False, False, False, True]
 
 
-@pytest.mark.parametrize(
-    "ties, expected", [("pessimistic", (3, 1)), ("optimistic", (1, 1)), ("index", (2, 3))]
-)
+@pytest.mark.parametrize("ties, expected", [("pessimistic", (3, 1)), ("optimistic", (1, 1)), ("index", (2, 3))])
 def test_a_negative_with_the_targets_score(ties, expected):
     scores = np.array([[0.5, 0.5, 0.5, 0.1]])
     ranks = target_and_negative_ranks(scores, np.array([1]), np.array([2]), ties=ties)
