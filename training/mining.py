@@ -204,7 +204,9 @@ def mine_pairs(rows: Sequence[Row], audio_ND: np.ndarray, encoder: TextEncoder, 
     if silent := [row.id for row in rows if not row.captions]:
         raise InputError(f"{silent[0]}: has no caption, as {len(silent) - 1} more; wanted one a row")
     near = nearest_others(audio_ND, audio_ND, _recordings(rows), settings.k, max_score=settings.max_acoustic)
-    pairs = [(i, j, score) for i, ids in enumerate(near.ids) for j, score in zip(ids, near.scores[i])]
+    # Both directions are one pair: a person decides once.
+    scores = {(min(i, j), max(i, j)): s for i, ids in enumerate(near.ids) for j, s in zip(ids, near.scores[i])}
+    pairs = [(i, j, score) for (i, j), score in sorted(scores.items())]
     alike = _caption_similarity(rows, pairs, encoder)
     unlike = [(i, j, score, text) for (i, j, score), text in zip(pairs, alike) if text < settings.max_text]
     unlike.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
@@ -246,7 +248,7 @@ def _caption_similarity(
 
 
 def final_pairs(pairs: Sequence[Pair], per_clip: int = 1, *, unreviewed: bool = False) -> dict[str, list[str]]:
-    """Stage 4: of each anchor, its nearest accepted clips.
+    """Stage 4: of each clip, its nearest accepted ones; a pair counts for both its clips.
 
     Args:
         pairs: with decisions.
@@ -262,9 +264,10 @@ def final_pairs(pairs: Sequence[Pair], per_clip: int = 1, *, unreviewed: bool = 
         raise InputError(f"no pair of {len(pairs)} is accepted; {told} have a decision")
     final: dict[str, list[str]] = {}
     for pair in sorted(good, key=lambda p: -p.acoustic):
-        of = final.setdefault(pair.anchor, [])
-        if len(of) < per_clip and pair.candidate not in of:
-            of.append(pair.candidate)
+        for clip, other in ((pair.anchor, pair.candidate), (pair.candidate, pair.anchor)):
+            of = final.setdefault(clip, [])
+            if len(of) < per_clip and other not in of:
+                of.append(other)
     return final
 
 

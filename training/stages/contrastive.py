@@ -111,13 +111,7 @@ class ContrastiveTask:
         """R@1, R@5 and R@10 both ways; the score is the mean of both R@10."""
         found = self.source.validation()
         left, right = (self.encode(side).numpy() for side in (found.left, found.right))
-        scores = left @ right.T
-        values: dict[str, float] = {}
-        for name, scored, fits in ((found.names[0], scores, found.fits), (found.names[1], scores.T, found.fits.T)):
-            ranks = first_ranks(scored, fits)
-            values |= {f"{name} R@{k}": round(recall(ranks, k), 4) for k in (1, 5, 10)}
-        values["score"] = round((values[f"{found.names[0]} R@10"] + values[f"{found.names[1]} R@10"]) / 2, 4)
-        return values
+        return recall_both_ways(left @ right.T, found.fits, found.names)
 
     @torch.no_grad()
     def encode(self, inputs: Sequence[Input]) -> torch.Tensor:
@@ -128,6 +122,16 @@ class ContrastiveTask:
 
     def save(self, folder: Path) -> None:
         self.model.save(folder)
+
+
+def recall_both_ways(scores: np.ndarray, fits: np.ndarray, names: tuple[str, str]) -> dict[str, float]:
+    """R@1, R@5 and R@10 of the rows' and of the columns' queries; "score" is the mean of both R@10."""
+    values: dict[str, float] = {}
+    for name, scored, right in ((names[0], scores, fits), (names[1], scores.T, fits.T)):
+        ranks = first_ranks(scored, right)
+        values |= {f"{name} R@{k}": round(recall(ranks, k), 4) for k in (1, 5, 10)}
+    values["score"] = round((values[f"{names[0]} R@10"] + values[f"{names[1]} R@10"]) / 2, 4)
+    return values
 
 
 def contrastive_loss(settings: LossSettings, tau: float | torch.Tensor, pairs: Pairs) -> Loss:

@@ -26,9 +26,9 @@ from ..data import Row
 from ..data.sounds import load_sounds
 from ..draw import ITEM, draw_rows, draw_text, fitting, rng_of, texts_of
 from ..losses import cosine_l1_contrastive, gather_rows
-from ..metrics import first_ranks, recall
 from ..models.robust_atr import RobustATR, as_tensors, save_checkpoint
 from .build import model_folder, open_rows, run_recipe
+from .contrastive import recall_both_ways
 
 
 def build(settings: TrainSettings) -> "RobustTask":
@@ -168,10 +168,7 @@ class RobustTask:
         audio = self.model.audio(as_tensors(chunks, self.device), counts)
         text = self.model.text(as_tensors(self.states.texts(texts), self.device))[0]
         scores = (nn.functional.normalize(audio, dim=-1) @ nn.functional.normalize(text, dim=-1).T).cpu().numpy()
-        values = {}
-        for name, scored, right in (("audio->text", scores, fits), ("text->audio", scores.T, fits.T)):
-            values |= {f"{name} R@{k}": round(recall(first_ranks(scored, right), k), 4) for k in (1, 5, 10)}
-        return values | {"score": round((values["audio->text R@10"] + values["text->audio R@10"]) / 2, 4)}
+        return recall_both_ways(scores, fits, ("audio->text", "text->audio"))
 
     def save(self, folder: Path) -> None:
         """A whole checkpoint: the published system has no adapter."""
