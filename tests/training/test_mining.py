@@ -109,13 +109,20 @@ def clips() -> tuple[list[Row], np.ndarray]:
     return rows, np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
+def both(mined) -> set[tuple[str, str]]:
+    return {(pair.anchor, pair.candidate) for pair in mined.pairs}
+
+
 def test_pairs_sound_alike_and_are_described_otherwise():
     rows, audio = clips()
     mined = mine_pairs(rows, audio, Encoder(), PairSettings(k=2, num_wanted=2, overshoot=3.0))
-    # Six clips, two neighbours each; alpha-apple and beta-beat begin alike.
-    assert mined.num_acoustic == 12 and len(mined.pairs) == 6
-    found = {(pair.anchor, pair.candidate) for pair in mined.pairs}
-    assert ("alpha", "beta") in found and ("alpha", "apple") not in found and ("beta", "beat") not in found
+    # Six clips, two neighbours each, four of these pairs found from both sides; alpha-apple and beta-beat begin alike.
+    assert mined.num_acoustic == 8 and mined.num_text == len(mined.pairs) == 6
+    assert (
+        ("alpha", "beta") in both(mined)
+        and ("alpha", "apple") not in both(mined)
+        and ("beta", "beat") not in both(mined)
+    )
     assert [pair.acoustic for pair in mined.pairs] == sorted((pair.acoustic for pair in mined.pairs), reverse=True)
     assert all(pair.text < 0.7 for pair in mined.pairs) and mined.threshold == pytest.approx(
         mined.pairs[-1].acoustic, abs=1e-6
@@ -125,18 +132,19 @@ def test_pairs_sound_alike_and_are_described_otherwise():
 def test_the_thresholds_are_options():
     rows, audio = clips()
     strict = mine_pairs(rows, audio, Encoder(), PairSettings(k=5, min_acoustic=0.9997))
-    both_ways = {("alpha", "beta"), ("beta", "alpha"), ("apple", "beta"), ("beta", "apple")}
-    assert {(p.anchor, p.candidate) for p in strict.pairs} == both_ways
+    assert both(strict) == {("alpha", "beta"), ("apple", "beta")}
     far = mine_pairs(rows, audio, Encoder(), PairSettings(k=5, max_acoustic=0.9997, min_acoustic=0.999))
-    assert {(p.anchor, p.candidate) for p in far.pairs} == {("beat", "gamma"), ("gamma", "beat")}
-    assert mine_pairs(rows, audio, Encoder(), PairSettings(k=5, max_text=1.1)).num_text == 30
+    assert both(far) == {("beat", "gamma")}
+    assert mine_pairs(rows, audio, Encoder(), PairSettings(k=5, max_text=1.1)).num_text == 15
+    few = mine_pairs(rows, audio, Encoder(), PairSettings(k=5, num_wanted=1, overshoot=1.5))
+    assert both(few) == both(strict)
 
 
 def test_one_recording_is_no_pair():
     rows, audio = clips()
     rows[2] = Row("beta", None, long=("beta",), origins=("o0", "x"))
-    found = {(p.anchor, p.candidate) for p in mine_pairs(rows, audio, Encoder(), PairSettings(k=5)).pairs}
-    assert ("alpha", "beta") not in found and ("beta", "alpha") not in found and ("apple", "beta") in found
+    found = both(mine_pairs(rows, audio, Encoder(), PairSettings(k=5)))
+    assert ("alpha", "beta") not in found and ("apple", "beta") in found
 
 
 @pytest.mark.parametrize("name", ["review.csv", "review.jsonl"])
@@ -167,17 +175,16 @@ def test_decisions_are_read_back_and_kept_when_written_anew(tmp_path, name):
     }
     with pytest.raises(InputError, match="holds decisions on 2 pairs that are not among the new ones"):
         write_review(path, pairs[2:], rows)
-    assert final_pairs(decided) == {first.anchor: [first.candidate]}
+    assert final_pairs(decided) == {first.anchor: [first.candidate], first.candidate: [first.anchor]}
     everything = final_pairs(decided, 4, unreviewed=True)
-    assert (
-        second.candidate not in everything.get(second.anchor, [])
-        and sum(map(len, everything.values())) == len(pairs) - 1
-    )
+    assert second.candidate not in everything.get(second.anchor, [])
+    assert sum(map(len, everything.values())) == 2 * (len(pairs) - 1)
 
 
 def test_the_nearest_accepted_come_first():
     pairs = [Pair("a", "b", 0.5, 0.1, "yes"), Pair("a", "c", 0.9, 0.1, "yes"), Pair("a", "d", 0.95, 0.1, "no")]
-    assert final_pairs(pairs) == {"a": ["c"]} and final_pairs(pairs, 4) == {"a": ["c", "b"]}
+    assert final_pairs(pairs) == {"a": ["c"], "c": ["a"], "b": ["a"]}
+    assert final_pairs(pairs, 4) == {"a": ["c", "b"], "c": ["a"], "b": ["a"]}
     with pytest.raises(InputError, match="no pair of 1 is accepted; 0 have a decision"):
         final_pairs([Pair("a", "b", 0.5, 0.1)])
 
