@@ -1,0 +1,150 @@
+"""A bundle in C++ gives the vectors that Python gives for the checkpoint it was made of."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import harken
+from harken import errors
+from harken.engine.export.manifest import read_manifest
+from harken.engine.export.targets import export
+from harken.engine.recipes import get_recipe
+
+from .. import tiny
+from ..engine.export import make
+from ..tolerances import COSINE_BUNDLE, VECTOR_BUNDLE
+
+pytestmark = pytest.mark.timeout(1500)
+
+TEXTS = [
+    "a dog barks",
+    "It's HE'LL",
+    "Rain  on\ta roof;\n\n 1234",
+    "Glocken \N{BELL} caf\u00e9 \u9e1f\u53eb",
+    "x" * 700,
+    " . ",
+]
+NUM_SAMPLES = [321, 1600, 16000, 32160, 70001]
+
+
+# Qwen2's own; the tiny tokenizer's lacks the contractions, and the core knows published ones alone.
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    return with_known_split(make.mini(tmp_path_factory.mktemp("mini")))
+
+
+@pytest.fixture(scope="module")
+def omni(tmp_path_factory):
+    return with_known_split(make.omni(tmp_path_factory.mktemp("omni")))
+
+
+def with_known_split(made):
+    path = made.folder / "tokenizer.json"
+    values = json.loads(path.read_text())
+    values["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = SPLIT
+    path.write_text(json.dumps(values))
+    return made
+
+
+def check_same(core, made, bundle, recipe=None):
+    """Sounds and texts, each alone and together, by C++ and by Python."""
+    embedder = harken.load(
+        made.folder, adapter=made.adapter, recipe=recipe or made.recipe, device="cpu", dtype="float32"
+    )
+    model = core.Model(str(bundle), num_threads=2, batch_tokens=200)
+    assert (model.dim, model.sample_rate_hz, model.fingerprint) == (embedder.dim, 16000, embedder.fingerprint.id)
+    clips = [(tiny.wave(n, seed=i), 16000) for i, n in enumerate(NUM_SAMPLES)]
+    want = embedder.encode_audio(clips)
+    np.testing.assert_allclose(model.encode_audio(clips), want, atol=VECTOR_BUNDLE)
+    np.testing.assert_allclose(model.encode_audio(clips[2:3]), want[2:3], atol=VECTOR_BUNDLE)
+    np.testing.assert_allclose(model.encode_text(TEXTS), embedder.encode_text(TEXTS), atol=VECTOR_BUNDLE)
+    for text in TEXTS:
+        assert model.tokenize(text) == embedder.tokenizer.encode(text).ids
+
+
+def test_whole_clips_mean_and_heads(core, mini, tmp_path):
+    check_same(core, mini, export(out=tmp_path / "bundle", to="bundle", **mini.args))
+
+
+def test_windows_and_last_token(core, omni, tmp_path):
+    check_same(core, omni, export(out=tmp_path / "bundle", to="bundle", **omni.args))
+
+
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("oea-qwen3b", {"max_text_tokens": 7}),
+        ("omni-embed-nemotron", {"backbones": ("qwen2_5_omni",), "pooling": "mean-content"}),
+        ("lco-embedding-3b", {"max_audio_s": 1.5, "long_audio": "window-mean", "normalize": False}),
+        ("aurola-3b", {"min_audio_s": 2.0, "feature_window_s": 4.0, "max_audio_s": 3.0}),
+    ],
+)
+def test_recipes(core, omni, tmp_path, name, changes):
+    recipe = replace(get_recipe(name), **changes)
+    if recipe.audio_head is not None:
+        tiny.write_heads(omni.adapter, [recipe.audio_head, recipe.text_head], width=48, dim=20)
+    args = {**omni.args, "recipe": recipe}
+    check_same(core, omni, export(out=tmp_path / "bundle", to="bundle", **args), recipe)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int8"])
+def test_narrow_weights(core, mini, tmp_path, dtype):
+    bundle = export(out=tmp_path / "bundle", to="bundle", dtype=dtype, **mini.args)
+    embedder = harken.load(mini.folder, adapter=mini.adapter, recipe=mini.recipe, device="cpu", dtype="float32")
+    model = core.Model(str(bundle), num_threads=1)
+    assert model.fingerprint != embedder.fingerprint.id
+    clips = [(tiny.wave(n, seed=i), 16000) for i, n in enumerate(NUM_SAMPLES)]
+    for got, want in (
+        (model.encode_audio(clips), embedder.encode_audio(clips)),
+        (model.encode_text(TEXTS), embedder.encode_text(TEXTS)),
+    ):
+        assert (got * want).sum(1).min() > COSINE_BUNDLE[dtype]
+
+
+def test_golden_vectors_come_out(core, mini, tmp_path):
+    bundle = export(out=tmp_path / "bundle", to="bundle", **mini.args)
+    golden = load_file(bundle / "golden.safetensors")
+    items = read_manifest(bundle)["golden"]["items"]
+    model = core.Model(str(bundle))
+    for item in items:
+        name = item["name"]
+        if item["kind"] == "text":
+            got = model.encode_text([item["text"]])
+        else:
+            got = model.encode_audio([(golden[f"{name}.samples"], 16000)])
+        np.testing.assert_allclose(got[0], golden[f"{name}.vector"], atol=VECTOR_BUNDLE)
+
+
+def test_errors_are_harkens_own(core, mini, tmp_path):
+    bundle = export(out=tmp_path / "bundle", to="bundle", **mini.args)
+    model = core.Model(str(bundle))
+    with pytest.raises(errors.AudioError, match="sample 3"):
+        model.encode_audio([(np.array([0, 0, 0, np.inf], np.float32), 16000)])
+    with pytest.raises(errors.InputError, match=r"texts\[1\].*visible"):
+        model.encode_text(["a", " "])
+    with pytest.raises(errors.InputError, match="takes no instruction"):
+        model.encode_text(["a"], instruction="b")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["bundle_version"] = 99
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(errors.ModelError, match="version 99"):
+        core.Model(str(bundle))
+
+
+def test_what_libharken_cannot_run_is_refused(mini, tmp_path):
+    for options in ({"dtype": "int4"},):
+        with pytest.raises(errors.InputError, match="int4"):
+            export(out=tmp_path / "a", to="bundle", **mini.args, **options)
+    from ..tiny_midasheng import midasheng
+
+    with pytest.raises(errors.ModelError, match="Whisper-type"):
+        export(midasheng(tmp_path / "other"), tmp_path / "b", to="bundle", recipe="alm2vec")
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
