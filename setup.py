@@ -92,7 +92,7 @@ setup(
     packages=["harken." + p for p in find_packages(include=[g for f in FOLDERS for g in (f, f"{f}.*")])],
     package_data={
         "": ["py.typed", "*.md", "*.json", "*.csv"],
-        "harken.engine": ["assets/**/*"],
+        "harken.engine": ["assets/**/*", "serve/page/*"],
         "harken.csrc": ["*.pyi"],
     },
     include_package_data=False,
