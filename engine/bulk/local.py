@@ -12,6 +12,7 @@ from contextlib import closing
 from threading import Event, Thread
 from time import perf_counter
 
+from .calibrate import num_readers
 from .channel import Channel, Closed
 from .encoder import Encoder, MadeWith, MakeEncoder, ModelInfo
 from .job import Job, Slice
@@ -37,7 +38,7 @@ class LocalEngine:
         return ModelInfo.of(self.encoder, made_with, instruction)
 
     def work(self, job: Job, parts: list[Slice], *, tally: Tally, commit: Callable[[Part], None], stop: Event) -> None:
-        num_threads = self.num_threads or 4
+        num_threads = self.num_threads or num_readers(job, parts, self.encoder)
         tally.times.num_readers = num_threads
         groups, made = Channel[Group](2), Channel[Made](2)
         writer = _Writer(job, made, commit, tally)

@@ -3,11 +3,9 @@
 Source: own.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event, Lock
-from time import time
 from typing import Literal
 
 from ...errors import HarkenError
@@ -18,13 +16,11 @@ from .job import Engine, Job
 from .ledger import Ledger, Part
 from .local import LocalEngine
 from .lock import locked
+from .log import note
 from .manifest import Manifest
 from .parts import gather_errors
 from .report import BulkReport, Progress, Tally
 from .settings import Settings
-
-# A line a part with the time it was done: for plots, and nothing depends on it.
-LOG = "log.jsonl"
 
 
 def run_bulk(
@@ -109,19 +105,18 @@ def _work(
     one_at_a_time = Lock()
 
     def commit(part: Part) -> None:
-        with one_at_a_time, (job.out / LOG).open("a") as log:
+        with one_at_a_time:
             ledger.commit(part)
-            log.write(json.dumps({"time": time(), "part": part.part, "num": part.stop - part.start}) + "\n")
+            note(job.out, "part", part=part.part, num_rows=part.stop - part.start)
 
     missing = job.missing(ledger.done)
     if missing:
-        with (job.out / LOG).open("a") as log:
-            log.write(json.dumps({"time": time(), "begin": True}) + "\n")
+        note(job.out, "begin")
         engine.work(job, missing, tally=tally, commit=commit, stop=stop)
     kinds = gather_errors(job.out, [ledger.done[number] for number in sorted(ledger.done)])
     ledger.tidy()
     progress, times = tally.progress(), tally.times
-    return BulkReport(
+    report = BulkReport(
         progress,
         finished=len(ledger.done) == job.num_parts,
         num_parts=job.num_parts,
@@ -134,3 +129,6 @@ def _work(
         num_readers=times.num_readers,
         num_models=times.num_models,
     )
+    if missing:
+        note(job.out, "end", **report.to_dict())
+    return report
