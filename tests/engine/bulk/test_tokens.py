@@ -18,11 +18,6 @@ SETTINGS = Settings("tokens", "bfloat16", part_rows=8)
 
 
 @pytest.fixture(scope="module")
-def reranker(tmp_path_factory):
-    return harken.load_reranker(tiny.qwen2_audio(tmp_path_factory.mktemp("rerank") / "m"), device="cpu")
-
-
-@pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
     folder = fill(tmp_path_factory.mktemp("tokens") / "in", 18)
     break_twelve_ways(folder / "broken")
