@@ -1,9 +1,14 @@
 """A server on loopback with a tiny model, an index of twelve sounds, and a tiny reranker."""
 
 import base64
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,3 +144,34 @@ def vectors(answer: httpx.Response) -> np.ndarray:
     assert answer.status_code == 200, answer.text
     rows = sorted(answer.json()["data"], key=lambda row: row["index"])
     return np.array([row["embedding"] for row in rows], np.float32)
+
+
+COMMAND = [sys.executable, "-P", "-c", "from harken.engine.cli import main; main()", "serve"]
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def serving_command(options: list[str], port: int, stop: int = signal.SIGTERM) -> Iterator[str]:
+    """`harken serve` as a process, from when it is ready; at the end it is stopped by a signal and has to obey."""
+    process = subprocess.Popen([*COMMAND, *options, "--port", str(port)], stderr=subprocess.PIPE, text=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(1200):
+            try:
+                if httpx.get(url + "/ready", trust_env=False).status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.send_signal(stop)
+        code = process.wait(60)
+    assert code in (0, -stop)

@@ -4,17 +4,17 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
 import time
 
 import httpx
 import numpy as np
-import pytest
 
-from ... import tiny, tolerances
-from .conftest import data_url
+from harken.engine.index import Index
+from harken.engine.vectors import made_with
+
+from ... import tolerances
+from .conftest import COMMAND, data_url, serving_command
 
 NUM_CLIENTS = 200
 
@@ -92,46 +92,24 @@ def test_two_hundred_clients(served, embedder, sounds, record_property):
     print(f"{rate:.0f} requests/s, p99 {1e3 * p99:.0f} ms, {load.counts}, memory {grown >> 20:+d} MiB")
 
 
-@pytest.fixture
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def test_a_killed_server_starts_again_and_a_stopped_one_leaves_in_peace(tmp_path, free_port, embedder, checkpoint):
-    """The command itself, on an index of its own; its vectors are the engine's before and after."""
-    vectors = embedder.encode_text(["a", "b"])
-    from harken.engine.index import Index
-    from harken.engine.vectors import made_with
-
-    Index.build(vectors, ids=["a", "b"], fingerprint=embedder.fingerprint, made_with=made_with(embedder)).save(
-        tmp_path / "index.harken"
+def test_a_killed_server_starts_again_and_a_stopped_one_leaves_in_peace(tmp_path, free_port, embedder):
+    """The command itself, on an index of its own."""
+    index = Index.build(
+        embedder.encode_text(["a", "b"]),
+        ids=["a", "b"],
+        fingerprint=embedder.fingerprint,
+        made_with=made_with(embedder),
     )
-    command = [sys.executable, "-P", "-c", "from harken.engine.cli import main; main()", "serve"]
-    command += ["--index", str(tmp_path / "index.harken"), "--device", "cpu", "--port", str(free_port)]
-    url = f"http://127.0.0.1:{free_port}"
+    index.save(tmp_path / "index.harken")
     for stop in (signal.SIGKILL, signal.SIGTERM):
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        try:
-            for _ in range(400):
-                try:
-                    if httpx.get(url + "/ready", trust_env=False).status_code == 200:
-                        break
-                except httpx.TransportError:
-                    pass
-                assert process.poll() is None, process.stderr.read()
-                time.sleep(0.1)
+        options = ["--index", str(tmp_path / "index.harken"), "--device", "cpu"]
+        with serving_command(options, free_port, stop) as url:
             answer = httpx.post(url + "/v1/search", json={"query": "a", "k": 1}, trust_env=False, timeout=30)
             assert answer.json()["hits"][0]["name"] == "a"
-        finally:
-            process.send_signal(stop)
-            code = process.wait(30)
-    assert code in (0, -signal.SIGTERM)
 
 
 def test_a_wrong_start_is_one_line(tmp_path):
-    tiny.write_tokenizer(tmp_path)
-    command = [sys.executable, "-P", "-c", "from harken.engine.cli import main; main()", "serve", "--index"]
-    done = subprocess.run([*command, str(tmp_path / "none.harken")], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*COMMAND, "--index", str(tmp_path / "none.harken")], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2 and "there is no such index" in done.stderr and "Traceback" not in done.stderr

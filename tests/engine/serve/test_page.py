@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from .conftest import serving_command
+
 CHROMIUM = shutil.which("chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
@@ -47,13 +49,11 @@ def names(page):
     return page.eval_on_selector_all(".card .name", "nodes => nodes.map(node => node.textContent)")
 
 
-def test_search_by_text(page, embedder, catalog, tmp_path):
+def test_search_by_text(page, embedder, catalog):
     search(page, "a dog barks")
     wanted = catalog.index.search(embedder.encode_text(["a dog barks"]), 12).ids[0]
     assert names(page) == wanted
     page.wait_for_selector(".card:first-child .wave rect")
-    folder = os.environ.get("HARKEN_SCREENSHOTS", str(tmp_path))
-    page.screenshot(path=os.path.join(folder, "search.png"))
 
 
 def test_play_one_sound_at_a_time(page):
@@ -138,3 +138,16 @@ def test_the_api_page_lists_every_route(page, served):
     page.wait_for_selector("#routes section")
     shown = page.eval_on_selector_all("#routes h2", "nodes => nodes.map(node => node.textContent)")
     assert "POST /v1/embeddings" in shown and len(shown) == len(served.get("/openapi.json").json()["paths"])
+
+
+def test_the_demo_of_the_readme(browser, free_port, tmp_path):
+    """`make serve`: the built-in model on the packaged clips. HARKEN_SCREENSHOTS says where its picture is kept."""
+    with serving_command(["--device", "cpu"], free_port) as url:
+        page = browser.new_page(viewport={"width": 1100, "height": 640})
+        page.goto(url)
+        search(page, "thunder in a storm")
+        assert names(page)[0] == "thunder.ogg"
+        page.wait_for_selector(".card:nth-child(6) .wave rect")
+        folder = os.environ.get("HARKEN_SCREENSHOTS", str(tmp_path))
+        page.screenshot(path=os.path.join(folder, "screenshot.png"))
+        page.close()
