@@ -21,6 +21,7 @@ from ...engine.cli.app import (
     load_model,
 )
 from ...engine.cli.output import emit, emit_facts, errors_as_lines, fail, progress_bar, say
+from ...training.commands_data import OptionOption, parse_options, read_spec
 
 if TYPE_CHECKING:
     from .corpus import Corpus
@@ -147,6 +148,26 @@ def compare_command(
         found = wilcoxon(pairs[:, 0], pairs[:, 1])
     first, second = pairs.mean(0).tolist()
     emit_facts({"queries": len(pairs), str(ours): first, str(theirs): second, **found}, as_json)
+
+
+@app.command("eval-queries")
+def queries_command(
+    rows: Annotated[str, typer.Argument(help="DATASET[:SPLIT]=ANNOTATION[,AUDIO] or manifest=FOLDER")],
+    captions: Annotated[Path, typer.Option("--captions", help="What `harken captions write oea` wrote")],
+    pairs: Annotated[Path, typer.Option("--pairs", help="What `harken mine pairs` wrote")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write")],
+    option: OptionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the files of user-intent queries that `harken eval --uiq` reads."""
+    from .make_queries import queries_of, read_pairs, write_queries
+
+    with errors_as_lines():
+        made = queries_of(
+            read_spec(rows, parse_options(option)).rows, captions, read_pairs(pairs), rows.split("=")[0].split(":")[0]
+        )
+        write_queries(out, made)
+    emit_facts({kind: len(of) for kind, of in made.items()} | {"folder": str(out)}, as_json)
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> Any:

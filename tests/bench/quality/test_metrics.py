@@ -13,6 +13,7 @@ from harken.bench.quality.metrics import (
     wilcoxon,
 )
 from harken.errors import InputError
+
 from ...tolerances import MMD_OF_ITSELF
 
 # Right at ranks 1, 3 and 6 of 6.

@@ -103,15 +103,21 @@ def test_pairs_of_sound_and_text_are_scored_both_ways(tmp_path):
         model.predict(texts, texts)
 
 
-def test_mock_reranking_with_sounds_runs_on_the_cross_encoder(sounds_as_bytes):
-    from mteb.mocks.mock_run import get_compatible_mock_tasks
+@pytest.mark.parametrize("name", ["MockAny2AnyRetrievalT2A", "MockAny2AnyRetrievalA2T"])
+def test_what_the_search_found_is_reranked_by_the_cross_encoder(sounds_as_bytes, tmp_path, name):
+    from mteb.mocks import ALL_MOCK_TASK_TEST_GRID
 
-    model = HarkenReranker(reranker=Overlap())
-    both = [t for t in get_compatible_mock_tasks(model) if set(t.metadata.modalities) == {"audio", "text"}]
-    kinds = [t for t in both if t.metadata.category in ("t2a", "a2t")]
-    assert kinds, [t.metadata.name for t in both]
-    results = mteb.evaluate(model, kinds, cache=None, raise_error=True, show_progress_bar=False)
-    assert len(results.task_results) == len(kinds)
+    task = next(task for task in ALL_MOCK_TASK_TEST_GRID if task.metadata.name == name)
+    mteb.evaluate(
+        HarkenSearch(embedder=Moments()), task, cache=None, prediction_folder=tmp_path, show_progress_bar=False
+    )
+    reranker = Overlap()
+    again = type(task)()
+    again.load_data()
+    again.convert_v1_dataset_format_to_v2(num_proc=None)
+    again = again.convert_to_reranking(tmp_path, top_k=2)
+    result = mteb.evaluate(HarkenReranker(reranker=reranker), again, cache=None, show_progress_bar=False)
+    assert result.task_results[0].task_name == name and set(reranker.directions) == {name[-3:].lower()}
 
 
 def test_sound_with_text_goes_through_the_recipes_prompt_or_is_averaged(tmp_path):
