@@ -180,12 +180,18 @@ class HTSAT(nn.Module):
 
     def forward(self, mel: LogMel) -> torch.Tensor:
         """[C, frequencies, times, W] states of C clips."""
-        c = self.config
         mel_CTM = (mel.features_FM.float() * self.slope + self.offset).unflatten(0, (len(mel.num_frames), -1))
+        return self.states(self.stretched(mel_CTM))
+
+    def stretched(self, mel_CTM: torch.Tensor) -> torch.Tensor:
+        """Frames [C, T, M] drawn out to as many as the image has columns, [C, image * image / M, M]."""
+        size = (self.config.image**2 // mel_CTM.shape[-1], mel_CTM.shape[-1])
+        return F.interpolate(mel_CTM[:, None], size, mode="bicubic", align_corners=True)[:, 0]
+
+    def states(self, mel_CTM: torch.Tensor) -> torch.Tensor:
+        """The rest of `forward`, from stretched frames."""
+        c = self.config
         quarters = c.image // mel_CTM.shape[-1]
-        mel_CTM = F.interpolate(
-            mel_CTM[:, None], (quarters * c.image, mel_CTM.shape[-1]), mode="bicubic", align_corners=True
-        )[:, 0]
         image = mel_CTM.unflatten(1, (quarters, c.image)).transpose(2, 3).flatten(1, 2)
         x = self.patch_norm(self.patch(_patches(image, c.patch).to(self.patch.weight.dtype)))
         for layer in self.layers:
