@@ -21,7 +21,7 @@ class LocalCaptioner:
         batch_size: requests run together, padded on the left. With a temperature, replies depend on it.
 
     Raises:
-        BackendError: transformers is not installed.
+        BackendError: transformers, or a package the model's processor wants (torchvision for Qwen2.5-Omni), is not installed.
         ModelError: the folder holds no model that transformers can load and that writes text.
     """
 
@@ -43,10 +43,19 @@ class LocalCaptioner:
             config = AutoConfig.from_pretrained(folder)
             self._hears = hasattr(config, "audio_config") or hasattr(config, "thinker_config")
             loader = AutoModelForMultimodalLM if self._hears else AutoModelForCausalLM
-            self._model = loader.from_pretrained(folder, dtype=dtype).to(device).eval()
+            model = loader.from_pretrained(folder, dtype=dtype)
+            # Of models that also speak, the part that writes.
+            self._model = getattr(model, "thinker", model).to(device).eval()
             self._processor: Any = (AutoProcessor if self._hears else AutoTokenizer).from_pretrained(folder)
+        except ImportError as error:
+            told = " ".join(str(error).split())
+            raise BackendError(f"{folder}: wants a package that is missing: {told}") from None
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{folder}: cannot be loaded: {error}") from None
+        if self._hears and not hasattr(self._processor, "feature_extractor"):
+            raise ModelError(
+                f"{folder}: has no processor for sounds; wanted preprocessor_config.json as the hub's has it"
+            )
         self._tokenizer = self._processor.tokenizer if self._hears else self._processor
         self._tokenizer.padding_side = "left"
         if self._tokenizer.pad_token is None:

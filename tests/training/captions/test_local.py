@@ -90,6 +90,13 @@ def test_a_model_without_ears_refuses_sounds_one_by_one(reading):
     assert isinstance(got[0], NoReply) and "hears nothing" in got[0].reason and isinstance(got[1], str)
 
 
+def test_a_model_that_hears_without_its_processor_is_named(hearing, tmp_path):
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).symlink_to(hearing / name)
+    with pytest.raises(ModelError, match="has no processor for sounds|cannot be loaded"):
+        LocalCaptioner(tmp_path)
+
+
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(ModelError, match="holds no config.json"):
         LocalCaptioner(tmp_path)
