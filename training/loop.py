@@ -16,7 +16,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,10 +63,17 @@ class Loop:
     Args:
         task: the stage.
         settings: of the run; kept in its folder.
+        on_validation: told of each validation, its step and what was found.
     """
 
-    def __init__(self, task: Task, settings: TrainSettings) -> None:
+    def __init__(
+        self,
+        task: Task,
+        settings: TrainSettings,
+        on_validation: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> None:
         self.task, self.settings, self.out = task, settings, Path(settings.out)
+        self._on_validation = on_validation
         self.step, self.best, self.worse = 0, -math.inf, 0
         self._named = {**task.lora_parameters, **task.head_parameters}
         optim = settings.optim
@@ -139,6 +146,8 @@ class Loop:
             if parallel.is_first():
                 self.task.save(self.out / "adapter")
         parallel.wait_for_all()
+        if self._on_validation is not None:
+            self._on_validation(self.step, found)
         return found
 
     def _save(self) -> None:
