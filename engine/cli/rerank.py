@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 @app.command()
 def rerank(
-    model: Annotated[str, typer.Argument(help="Reranker: checkpoint folder or hub repository")],
     hits: Annotated[
         str, typer.Option("--hits", help='Rows of query, id, score: .parquet, .json, JSON lines; "-": standard input')
     ],
+    model: Annotated[
+        str | None, typer.Argument(help="Reranker: checkpoint folder or hub repository; default: the built-in one")
+    ] = None,
     query: Annotated[str | None, typer.Option("--query", help="Query of rows that name none")] = None,
     direction: Annotated[
         str | None, typer.Option("--direction", help="a2t (queries are sounds) or t2a; default: told from the rows")
@@ -37,16 +39,20 @@ def rerank(
         Path | None, typer.Option("--weights", help="From `harken tune-fusion`; default: P(Yes) alone")
     ] = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Rerank recipe: name (see `harken recipes`) or JSON file")
-    ] = "aurola-rerank",
+        str | None, typer.Option("--recipe", help="Rerank recipe: name (see `harken recipes`) or JSON file")
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="JSON lines file; default: standard output")] = None,
     adapter: AdapterOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    audio_tokens: Annotated[
+        Path | None, typer.Option("--audio-tokens", help="Folder of `harken bulk --audio-tokens` by the same model")
+    ] = None,
     cache_mb: Annotated[int, typer.Option("--cache-mb", min=0, help="Memory for audio tokens, MB")] = 1024,
     allow_errors: Annotated[bool, typer.Option("--allow-errors", help="Exit 0 even if hits failed")] = False,
 ) -> None:
     """Rerank hits with a multimodal LLM: JSON lines, best first within each query. A hit that fails keeps its row."""
+    from ..bulk.tokens import AudioTokens
     from ..rerank.fusion import FusionWeights
     from ..rerank.hits import by_query, read_hits
     from ..rerank.load import load_reranker
@@ -56,9 +62,18 @@ def rerank(
     with errors_as_lines():
         fusion = None if weights is None else FusionWeights.load(weights)
         groups = by_query(read_hits(hits, query))
+        stored = None if audio_tokens is None else AudioTokens(audio_tokens)
         loaded = load_reranker(
-            model, adapter=adapter, recipe=recipe, device=device, dtype=dtype, cache_bytes=cache_mb * 10**6
+            model,
+            adapter=adapter,
+            recipe=recipe,
+            device=device,
+            dtype=dtype,
+            cache_bytes=cache_mb * 10**6,
+            stored=stored,
         )
+        if stored is not None:
+            stored.require(loaded.model)
         with ExitStack() as stack:
             file = sys.stdout if out is None else stack.enter_context(open(out, "w"))
             advance = stack.enter_context(progress_bar("reranking", len(groups)))

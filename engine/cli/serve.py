@@ -31,9 +31,11 @@ def serve(
     adapter: AdapterOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
-    reranker: Annotated[str | None, typer.Option("--reranker", help="Reranker checkpoint")] = None,
+    reranker: Annotated[
+        str | None, typer.Option("--reranker", help='Checkpoint of a reranker, or "built-in"; default: none')
+    ] = None,
     reranker_adapter: Annotated[Path | None, typer.Option("--reranker-adapter", help="LoRA folder")] = None,
-    reranker_recipe: Annotated[str, typer.Option("--reranker-recipe", help="Rerank recipe")] = "aurola-rerank",
+    reranker_recipe: Annotated[str | None, typer.Option("--reranker-recipe", help="Rerank recipe")] = None,
     weights: Annotated[Path | None, typer.Option("--weights", help="From `harken tune-fusion`")] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8000,
@@ -98,8 +100,13 @@ def make_service(
     embedder = load_model(**options)
     reranker = None
     if rerank_with["path"] is not None:
-        names = ("path", "adapter", "recipe")
-        reranker = load_reranker(**{n: rerank_with[n] for n in names}, device=options["device"], dtype=options["dtype"])
+        reranker = load_reranker(
+            None if rerank_with["path"] == "built-in" else rerank_with["path"],
+            adapter=rerank_with["adapter"],
+            recipe=rerank_with["recipe"],
+            device=options["device"],
+            dtype=options["dtype"],
+        )
     weights = rerank_with["weights"]
     packaged: AbstractContextManager[Path] = nullcontext(Path())
     if opened is None:

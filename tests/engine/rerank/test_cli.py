@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from harken.engine.cli import application
 from harken.engine.rerank.fusion import FusionWeights
 
-from ... import tolerances
+from ... import tiny, tolerances
 from .conftest import TEXTS
 
 
@@ -96,6 +96,24 @@ def test_a_hit_that_fails_keeps_its_row(checkpoint, rows, tmp_path):
     assert failed["id"] == "absent.wav" and failed["rank"] == 5 and failed["p_yes"] is None
     done = run("rerank", checkpoint, "--hits", hits, "--out", out, "--allow-errors", "--device", "cpu")
     assert done.exit_code == 0
+
+
+def test_stored_audio_tokens_stand_in_for_the_sounds(checkpoint, naive, clips, tmp_path):
+    """Ids are those of the bulk run, which no file answers to; another model's tokens are refused."""
+    folder, tokens = clips[0].parent, tmp_path / "tokens"
+    made = run("bulk", folder, "-o", tokens, "--audio-tokens", "--model", checkpoint, "--device", "cpu")
+    assert made.exit_code == 0, made.output
+    rows = [{"query": "rain", "id": clip.name, "score": 0.5} for clip in clips]
+    hits = write_lines(tmp_path / "hits.jsonl", rows)
+    done = run("rerank", checkpoint, "--hits", hits, "--audio-tokens", tokens, "--device", "cpu", "--direction", "t2a")
+    assert done.exit_code == 0, done.output
+    got = {row["id"]: row["p_yes"] for row in read_lines(done.stdout)}
+    want = {clip.name: naive.score("t2a", "rain", clip) for clip in clips}
+    log_odds = lambda p: np.log(p) - np.log1p(-p)
+    assert max(abs(log_odds(got[name]) - log_odds(want[name])) for name in want) < tolerances.LOG_ODDS["bfloat16"]
+    other = tiny.qwen2_audio(tmp_path / "other", text="llama")
+    refused = run("rerank", other, "--hits", hits, "--audio-tokens", tokens, "--device", "cpu", "--direction", "t2a")
+    assert refused.exit_code == 2 and "made by another model" in refused.stderr
 
 
 def test_tuning_learns_which_score_to_trust(tmp_path):
