@@ -58,7 +58,7 @@ def hard(
 
         wanted = _captioned(rows, option)
         loaded = load_model(model, recipe, adapter, device, dtype)
-        kept, audio = _audio(wanted, vectors, loaded)
+        kept, audio = _audio(wanted, vectors, loaded, same_space=True)
         mined = mine_hard(kept, audio, text_vectors(kept, loaded), k=k, max_score=max_score, min_score=min_score)
         write_lines(out, [one.line() for one in mined])
     facts = {
@@ -111,7 +111,7 @@ def review(
         texts: Any = loaded
         if encoder is not None:
             texts = SentenceEncoder(encoder, pooling=pooling, device=device or "cpu")  # type: ignore[arg-type]
-        kept, audio = _audio(wanted, vectors, loaded)
+        kept, audio = _audio(wanted, vectors, loaded, same_space=False)
         mined = mine_pairs(kept, audio, texts, settings)
         num_kept = write_review(out, mined.pairs, kept)
     facts = {
@@ -164,11 +164,11 @@ def _captioned(spec: str, option: list[str] | None) -> "list[Row]":
     return captioned
 
 
-def _audio(rows: "list[Row]", vectors: Path | None, model: Any) -> "tuple[list[Row], np.ndarray]":
+def _audio(rows: "list[Row]", vectors: Path | None, model: Any, *, same_space: bool) -> "tuple[list[Row], np.ndarray]":
     from .row_vectors import audio_vectors, read_audio_vectors
 
     if vectors is not None:
-        kept, found, problems = read_audio_vectors(rows, vectors)
+        kept, found, problems = read_audio_vectors(rows, vectors, model.fingerprint if same_space else None)
     else:
         with progress_bar("embedding sounds", len(rows)) as advance:
             kept, found, problems = audio_vectors(rows, model, advance)

@@ -10,12 +10,14 @@ import numpy as np
 
 from ..engine.audio import Waveform
 from ..engine.embedder import Embedder
+from ..engine.fingerprint import Fingerprint, require_same
 from ..engine.vectors import read_vectors
 from ..errors import AudioError, InputError
 from .data.row import Row
 from .data.sounds import load_sounds
 
 CHUNK = 256
+AMBIGUOUS = -1
 
 
 def audio_vectors(
@@ -55,23 +57,37 @@ def audio_vectors(
     return kept, unit(np.concatenate(vectors)), problems
 
 
-def read_audio_vectors(rows: Sequence[Row], path: str | Path) -> tuple[list[Row], np.ndarray, list[str]]:
+def read_audio_vectors(
+    rows: Sequence[Row], path: str | Path, fingerprint: Fingerprint | None = None
+) -> tuple[list[Row], np.ndarray, list[str]]:
     """The vectors of rows in a file of `harken embed` or `harken bulk`, by row id, path, or file name without its ending.
 
-    Returns, raises: as `audio_vectors`; InputError where the file has a vector for none.
+    Args:
+        rows: an alias that fits several vectors of the file is none.
+        path: of the vectors file.
+        fingerprint: the vectors must be of this making; None: of any.
+
+    Returns: as `audio_vectors`.
+
+    Raises:
+        InputError: the file has a vector for no row.
+        FingerprintError: its vectors are of another making.
+        FileFormatError: it is no vectors file.
     """
     table = read_vectors(Path(path))
+    if fingerprint is not None and table.fingerprint is not None:
+        require_same(table.fingerprint, fingerprint, str(path))
     places: dict[str, int] = {}
     for i, name in enumerate(table.ids):
-        for alias in (name, str(Path(name).absolute()), Path(name).stem):
-            places.setdefault(alias, i)
+        for alias in {name, str(Path(name).absolute()), Path(name).stem}:
+            places[alias] = AMBIGUOUS if alias in places else i
     kept, order, problems = [], [], []
     for row in rows:
         aliases = [row.id]
         # The parts of one file have ids of their own only.
         if isinstance(row.audio, Path) and row.start_s is None and row.end_s is None:
             aliases += [str(row.audio), str(row.audio.absolute()), row.audio.stem]
-        place = next((places[alias] for alias in aliases if alias in places), None)
+        place = next((places[alias] for alias in aliases if places.get(alias, AMBIGUOUS) != AMBIGUOUS), None)
         if place is None:
             problems.append(f"{row.id}: has no vector in {path}")
         else:

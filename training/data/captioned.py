@@ -37,7 +37,8 @@ def _clotho(record: Record, context: Context) -> Row:
         captions = tuple(record.text(f"caption_{i}") for i in range(1, 6))
     else:
         captions = record.texts(*CAPTION_COLUMNS)
-    audio = context.sounds.find([name], column)
+    # Some of the published names begin or end with a blank.
+    audio = context.sounds.find([str(record.fields[column]), name], column)
     return Row(name, audio, long=captions, source="Clotho", split=context.split, origins=(file_origin(name),))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...engine.bulk.scan import audio_column
 from ...errors import FileFormatError, InputError
 
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -102,7 +103,10 @@ def _parquet(path: Path) -> Iterator[tuple[int, Fields]]:
     try:
         with pq.ParquetFile(path) as parquet:
             number = 0
-            for batch in parquet.iter_batches():
+            # Sounds in a table are a stream's to read.
+            audio = audio_column(parquet.schema_arrow)
+            columns = [name for name in parquet.schema_arrow.names if name != audio]
+            for batch in parquet.iter_batches(columns=columns):
                 for fields in batch.to_pylist():
                     number += 1
                     yield number, fields

@@ -58,6 +58,12 @@ def test_clips_of_youtube_are_known_by_all_their_names(tmp_path):
     assert {read(tmp_path, "audiosetcaps", i).rows[0].origins for i in range(3)} == {("youtube:_7a1b2c3d4e",)}
 
 
+def test_a_name_that_begins_with_a_blank_finds_its_file(tmp_path):
+    sound = miniatures.write_sound(tmp_path / " Tap.wav")
+    (tmp_path / "x.json").write_text(json.dumps([{"video_id": " Tap.wav", "caption": ["Drip"]}]))
+    assert read_dataset("clotho", tmp_path / "x.json", tmp_path).rows[0].audio == sound
+
+
 def test_audioverse_keeps_the_three_kinds_apart(tmp_path):
     one, two, plain = read(tmp_path, "audioverse").rows
     assert (one.long, one.short, one.tags) == (("Long rain on tin",), ("Rain",), ("rain",))
@@ -239,7 +245,8 @@ def test_wrong_arguments_are_named(tmp_path):
 
 
 def test_annotations_of_parquet_and_of_objects_by_id_are_read_too(tmp_path):
-    pq.write_table(pa.table({"id": ["a-1b2c3d4e5"], "caption": ["A hall echoes"]}), tmp_path / "train.parquet")
+    columns = {"id": ["a-1b2c3d4e5"], "caption": ["A hall echoes"], "audio": [{"bytes": b"not decoded", "path": None}]}
+    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
     (tmp_path / "byid.json").write_text(json.dumps({"a-1b2c3d4e5": {"caption": "A hall echoes"}}))
     rows = [read_dataset("auto_acd", tmp_path / name).rows[0] for name in ("train.parquet", "byid.json")]
     assert [(row.id, row.long, row.split) for row in rows] == [
