@@ -1,9 +1,11 @@
 """Which implementation of an operation runs: the one rule, kept in one place.
 
-    explicit `backend=`  >  environment HARKEN_BACKEND  >  "triton" where every tensor is on CUDA, else "reference"
+    explicit `backend=`  >  environment HARKEN_BACKEND  >  "triton" where every tensor is on CUDA, "cpp" where all are on the
+    CPU, the operation has a C++ kernel and the core was built, else "reference"
 
-What was asked for runs or raises; only the automatic choice falls back. Under TRITON_INTERPRET=1 the same kernels run
-on CPU tensors (slowly, for tests), and only when they are asked for.
+What was asked for runs or raises; only the automatic choice falls back. HARKEN_BACKEND=cpp speaks to the operations that
+have a C++ kernel. Under TRITON_INTERPRET=1 Triton's kernels run on CPU tensors (slowly, for tests), and only when they are
+asked for.
 Source: own.
 """
 
@@ -15,8 +17,9 @@ from typing import Any
 import torch
 
 from ..errors import BackendError
+from . import cpp as core
 
-BACKENDS = ("triton", "reference")
+BACKENDS = ("triton", "cpp", "reference")
 
 
 def interpreted() -> bool:
@@ -24,17 +27,18 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def available() -> tuple[str, ...]:
-    """Backends that can run here, best first."""
-    return tuple(name for name in BACKENDS if not _missing(name))
+def available(cpp: bool = False) -> tuple[str, ...]:
+    """Backends that can run here, best first; cpp: of an operation that has a C++ kernel."""
+    return tuple(name for name in BACKENDS if (cpp or name != "cpp") and not _missing(name))
 
 
-def pick(asked: str | None, *tensors: torch.Tensor) -> str:
+def pick(asked: str | None, *tensors: torch.Tensor, cpp: bool = False) -> str:
     """Name the backend for one call.
 
     Args:
-        asked: "triton", "reference", or None for HARKEN_BACKEND and then the automatic choice.
+        asked: "triton", "cpp", "reference", or None for HARKEN_BACKEND and then the automatic choice.
         tensors: what the call works on; their device decides.
+        cpp: whether the operation has a C++ kernel for these arguments.
 
     Raises:
         BackendError: what was asked for is no backend, or cannot run here or on these tensors.
@@ -42,9 +46,18 @@ def pick(asked: str | None, *tensors: torch.Tensor) -> str:
     source = "backend="
     if asked is None:
         asked, source = os.environ.get("HARKEN_BACKEND") or None, "HARKEN_BACKEND="
+        asked = None if asked == "cpp" and not cpp and not _missing("cpp") else asked
     if asked is None:
-        return "triton" if all(t.is_cuda for t in tensors) and not _missing("triton") else "reference"
+        if all(t.is_cuda for t in tensors) and not _missing("triton"):
+            return "triton"
+        return "cpp" if cpp and all(t.device.type == "cpu" for t in tensors) and not _missing("cpp") else "reference"
     reason = _missing(asked)
+    if not reason and asked == "cpp":
+        elsewhere = sorted({str(t.device) for t in tensors if t.device.type != "cpu"})
+        if not cpp:
+            reason = "there is no C++ kernel of this operation for these arguments"
+        elif elsewhere:
+            reason = f"it wants CPU tensors, got {', '.join(elsewhere)}"
     if not reason and asked == "triton":
         elsewhere = sorted({str(t.device) for t in tensors if t.is_cuda == interpreted()})
         where = "CPU tensors under TRITON_INTERPRET=1" if interpreted() else "CUDA tensors"
@@ -58,6 +71,8 @@ def _missing(name: str) -> str | None:
     """Why a backend cannot run on this machine, or None."""
     if name not in BACKENDS:
         return f"no backend of that name; wanted one of {', '.join(BACKENDS)}"
+    if name == "cpp":
+        return core.missing()
     if name == "triton" and importlib.util.find_spec("triton") is None:
         return "the package triton is not installed"
     if name == "triton" and not (interpreted() or torch.cuda.is_available()):

@@ -8,7 +8,8 @@
 With "zeros" a clip has T = ceil(n / hop) frames, and its maximum runs over every frame that holds signal, of which one or
 two lie past T: ceil((n + n_fft/2) / hop). So no clip is ever padded to the cap, and its neighbours never matter.
 Source: spec/models.md 1.1 (Whisper, exact length rule), 1.7 (Dasheng); spec/recipes.md E.3 (HTSAT).
-Beside this file: logmel_spec.py (the numbers), logmel_triton.py (one launch).
+Beside this file: logmel_spec.py (the numbers), logmel_triton.py (one launch), logmel_cpp.py (the CPU's own, where the core is
+built).
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ import torch
 
 from ..errors import InputError
 from .backend import pick
+from .logmel_cpp import can_compute, first_not_finite, logmel_cpp
 from .logmel_spec import SPECS, LogMelSpec, hann_window, mel_filters
 
 __all__ = ["SPECS", "FramePlan", "LogMel", "LogMelSpec", "logmel", "logmel_reference", "plan_frames"]
@@ -72,7 +74,7 @@ def logmel(
         extra_frames: rows past T to give as well (real frames of the silence that follows), as far as the cap goes.
         max_samples: the cap; longer clips are cut. None: spec.max_duration_s.
         out_dtype: float32, bfloat16 or float16; everything is computed in float32.
-        backend: "triton", "reference", or None to let `kernels.backend.pick` choose.
+        backend: "triton", "cpp", "reference", or None to let `kernels.backend.pick` choose.
 
     Returns:
         LogMel on the device of samples_N.
@@ -80,12 +82,19 @@ def logmel(
     Raises:
         InputError: a wrong shape, dtype or layout, an empty clip, or a cap that no frame fits in.
     """
-    _check(samples_N, spec, extra_frames, out_dtype)
-    plan = plan_frames(_lengths(cu_samples, samples_N.numel()), spec, extra_frames, max_samples)
-    if pick(backend, samples_N) == "triton":
+    _check(samples_N, extra_frames, out_dtype)
+    chosen = pick(backend, samples_N, cpp=can_compute(spec))
+    _refuse_not_finite(samples_N, spec, chosen)
+    cu = _lengths(cu_samples, samples_N.numel())
+    plan = plan_frames(cu, spec, extra_frames, max_samples)
+    if chosen == "triton":
         from .logmel_triton import logmel_triton
 
         features = logmel_triton(samples_N, plan, spec, out_dtype)
+    elif chosen == "cpp":
+        features = logmel_cpp(samples_N, cu, int(plan.num_rows.sum()), spec, extra_frames, _cap(spec, max_samples)).to(
+            out_dtype
+        )
     else:
         features = _features(samples_N, plan, spec).to(out_dtype)
     return LogMel(features, [0, *np.cumsum(plan.num_rows).tolist()], plan.num_frames.tolist())
@@ -117,8 +126,7 @@ def plan_frames(
         InputError: extra frames where no silence follows the clip, or a cap of half a window or less.
     """
     hop, half = spec.hop_length, spec.n_fft // 2
-    if max_samples is None and spec.max_duration_s is not None:
-        max_samples = round(spec.max_duration_s * spec.sample_rate_hz)
+    max_samples = _cap(spec, max_samples)
     if max_samples is not None and max_samples <= half:
         raise InputError(f"logmel: max_samples must be over {half} for {spec.name}, got {max_samples}")
     start, n = cu_samples[:-1], np.diff(cu_samples)
@@ -190,6 +198,12 @@ def _constants(spec: LogMelSpec, dtype: torch.dtype, device: torch.device) -> tu
     return tuple(torch.from_numpy(c).to(device, dtype) for c in (hann_window(spec), mel_filters(spec)))  # type: ignore[return-value]
 
 
+def _cap(spec: LogMelSpec, max_samples: int | None) -> int | None:
+    if max_samples is None and spec.max_duration_s is not None:
+        return round(spec.max_duration_s * spec.sample_rate_hz)
+    return max_samples
+
+
 def _lengths(cu_samples: Sequence[int] | torch.Tensor, num_samples: int) -> np.ndarray:
     cu = np.asarray(cu_samples, dtype=np.int64)
     if cu.ndim != 1 or not len(cu) or cu[0] != 0 or cu[-1] != num_samples:
@@ -204,7 +218,7 @@ def _short(cu: np.ndarray) -> str:
     return f"shape {cu.shape}, first {cu.flat[0]}, last {cu.flat[-1]}" if cu.size else f"shape {cu.shape}"
 
 
-def _check(samples_N: torch.Tensor, spec: LogMelSpec, extra_frames: int, out_dtype: torch.dtype) -> None:
+def _check(samples_N: torch.Tensor, extra_frames: int, out_dtype: torch.dtype) -> None:
     if samples_N.ndim != 1 or samples_N.dtype != torch.float32 or not samples_N.is_contiguous():
         got = f"{list(samples_N.shape)} {samples_N.dtype}, stride {samples_N.stride()}"
         raise InputError(f"logmel: samples_N must be a contiguous float32 [N], got {got}")
@@ -212,6 +226,14 @@ def _check(samples_N: torch.Tensor, spec: LogMelSpec, extra_frames: int, out_dty
         raise InputError(f"logmel: out_dtype must be float32, bfloat16 or float16, got {out_dtype}")
     if extra_frames < 0:
         raise InputError(f"logmel: extra_frames must be 0 or more, got {extra_frames}")
-    if samples_N.device.type == "cpu" and not torch.isfinite(samples_N).all():
-        bad = int((~torch.isfinite(samples_N)).nonzero()[0])
+
+
+def _refuse_not_finite(samples_N: torch.Tensor, spec: LogMelSpec, backend: str) -> None:
+    if samples_N.device.type != "cpu":
+        return
+    if backend == "cpp":
+        bad = first_not_finite(samples_N)
+    else:
+        bad = samples_N.numel() if torch.isfinite(samples_N).all() else int((~torch.isfinite(samples_N)).nonzero()[0])
+    if bad < samples_N.numel():
         raise InputError(f"logmel: samples_N must be finite for {spec.name}, got {float(samples_N[bad])} at {bad}")

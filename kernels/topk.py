@@ -4,8 +4,8 @@
 
 Products are made in the corpus's own precision and summed in float32: a float16 or bfloat16 corpus meets the query rounded
 to that dtype, an int8 or float8 one (both exact in float16) the query rounded to float16, a float32 one the query as it is.
-Source: own. Beside this file: topk_triton.py (split lists on chip, one merge), topk_streamed.py (corpora larger than the
-device). Knows nothing of shards, names or metadata.
+Source: own. Beside this file: topk_triton.py (split lists on chip, one merge), topk_cpp.py (the CPU's own, where the core is
+built), topk_streamed.py (corpora larger than the device). Knows nothing of shards, names or metadata.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ import torch
 
 from ..errors import InputError
 from .backend import pick
+from .topk_cpp import can_search, topk_cpp
 
 # N corpus rows, D width, Q queries, K hits, B rows of a block, P queries padded.
 
@@ -61,7 +62,7 @@ def topk(
         scales_N: [N] float32, a factor a row; for int8 and float8 corpora only.
         keep: rows that may be returned: bool [N], or bits uint8 [ceil(N / 8)], lowest bit first. None: all.
         exclude_Q: [Q] int64, one row id never returned for that query, -1 for none.
-        backend: "triton", "reference", or None to let `kernels.backend.pick` choose.
+        backend: "triton", "cpp", "reference", or None to let `kernels.backend.pick` choose.
 
     Returns:
         TopK of scores float32 [Q, k] and ids int64 [Q, k].
@@ -71,7 +72,13 @@ def topk(
             its score as it is scored, which costs no pass of its own; a score of -inf by overflow is no hit.
     """
     check_topk(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
-    if pick(backend, queries_QD, corpus_ND) == "triton":
+    chosen = pick(backend, queries_QD, corpus_ND, cpp=can_search(corpus_ND))
+    if chosen == "cpp":
+        scores, ids, flagged = topk_cpp(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
+        if flagged < corpus_ND.shape[0]:
+            refuse_row(flagged)
+        return TopK(scores, ids)
+    if chosen == "triton":
         from .topk_triton import topk_triton
 
         with torch.cuda.device_of(queries_QD):

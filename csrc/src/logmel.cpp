@@ -270,4 +270,17 @@ void LogMel::compute(std::span<const float> samples, float* out, std::size_t ext
     }
 }
 
+void LogMel::compute_all(const float* samples, std::span<const std::int64_t> starts, float* out, std::size_t extra_frames,
+                         std::size_t max_samples, ThreadPool& pool) const {
+    const std::size_t num_clips = starts.empty() ? 0 : starts.size() - 1, mels = plan_->tables.num_mels;
+    const auto length = [&](std::size_t clip) { return static_cast<std::size_t>(starts[clip + 1] - starts[clip]); };
+    std::vector<std::size_t> rows(num_clips + 1, 0);
+    for (std::size_t clip = 0; clip < num_clips; ++clip)
+        rows[clip + 1] = rows[clip] + num_rows(length(clip), extra_frames, max_samples);
+    ThreadPool* const within = num_clips == 1 ? &pool : nullptr;
+    pool.parallel_for(num_clips, 1, [&](std::size_t clip, std::size_t) {
+        compute({samples + starts[clip], length(clip)}, out + rows[clip] * mels, extra_frames, max_samples, within);
+    });
+}
+
 }  // namespace harken

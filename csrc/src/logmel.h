@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <span>
@@ -77,6 +78,12 @@ class LogMel {
     ///                 of half a window or less
     void compute(std::span<const float> samples, float* out, std::size_t extra_frames = 0, std::size_t max_samples = no_cap,
                  ThreadPool* pool = nullptr) const;
+
+    /// Several clips that lie end to end, shared out to the threads.
+    /// \param starts  [num_clips + 1] the first sample of each clip, and the end
+    /// \param out     the clips' rows, end to end
+    void compute_all(const float* samples, std::span<const std::int64_t> starts, float* out, std::size_t extra_frames,
+                     std::size_t max_samples, ThreadPool& pool) const;
 
   private:
     struct Plan;
