@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from ..kernels.logmel import LogMel
 from .encoder import mean_of_pieces
 from .graphs import Captured
 from .models.heads import Head
@@ -48,7 +49,12 @@ class LMEncoder:
 
     @torch.inference_mode()
     def audio_vectors(self, samples: Samples, prompts: Sequence[Prompt]) -> torch.Tensor:
-        rows_AW, _ = self.model.audio_rows(self.model.tower.features(*samples))
+        return self.feature_vectors(self.model.tower.features(*samples), prompts)
+
+    @torch.inference_mode()
+    def feature_vectors(self, mel: LogMel, prompts: Sequence[Prompt]) -> torch.Tensor:
+        """`audio_vectors` from the tower's features on."""
+        rows_AW, _ = self.model.audio_rows(mel)
         return self._vectors(prompts, rows_AW, self.audio_head)
 
     @torch.inference_mode()

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", help="cpu, cuda; default: cuda if there is one")
     parser.add_argument("--dtype")
     parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
-    parser.add_argument("--boundary", nargs="+", choices=BOUNDARIES, default=["file", "samples"])
+    parser.add_argument("--boundary", nargs="+", choices=BOUNDARIES, default=list(BOUNDARIES))
     parser.add_argument(
         "--lengths", nargs="+", default=["mix"], help="10s, clotho, mix or any number of seconds such as 3s"
     )
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for workload in workloads:
             paths = write_files(workload, Path(folder))
             for boundary in args.boundary:
-                items = items_of(workload, boundary, paths)
+                items = items_of(workload, boundary, paths, model)
                 systems = make_systems(model, args.system, boundary, args.batch)
                 check_agreement(systems, items, 0.9999 if args.dtype in (None, "float32") else 0.999)
                 rows += measure(systems, workload, boundary, items, args)

@@ -26,7 +26,7 @@ def workload():
 
 @pytest.mark.parametrize("boundary", ["file", "samples"])
 def test_all_systems_agree(model, workload, boundary, tmp_path):
-    items = items_of(workload, boundary, write_files(workload, tmp_path))
+    items = items_of(workload, boundary, write_files(workload, tmp_path), model)
     systems = make_systems(model, ["harken", "hf published", "hf batched"], boundary, batch=3)
     assert [system.name for system in systems] == ["harken", "hf published", "hf batched"]
     check_agreement(systems, items, 0.9999)
@@ -36,6 +36,13 @@ def test_all_systems_agree(model, workload, boundary, tmp_path):
         got = [served.submit(i) for i in (3, 0, 2, 1)]
         assert np.abs(np.stack([f.result(60) for f in got]) - wanted[[3, 0, 2, 1]]).max() < 1e-3
         served.close()
+
+
+def test_features_give_the_vectors_of_their_samples(model, workload):
+    items = items_of(workload, "features", [], model)
+    (system,) = make_systems(model, ["harken", "hf batched"], "features", 1)
+    wanted = model.encode_audio([(clip, 16000) for clip in workload.clips])
+    assert np.abs(system.embed(items) - wanted).max() < 1e-5
 
 
 def test_a_system_that_disagrees_is_not_timed(model, workload):
@@ -58,7 +65,7 @@ def test_a_run_leaves_rows_and_what_they_were_measured_on(model, tmp_path, capsy
     arguments += ["--clips", "2", "--issues", "2", "--system", "harken", "--out", str(tmp_path / "out.json")]
     run.main(arguments)
     record = json.loads((tmp_path / "out.json").read_text())
-    assert [row["scenario"] for row in record["rows"]] == 2 * list(run.SCENARIOS)
-    assert {row["boundary"] for row in record["rows"]} == {"file", "samples"}
+    assert [row["scenario"] for row in record["rows"]] == 3 * list(run.SCENARIOS)
+    assert {row["boundary"] for row in record["rows"]} == {"file", "samples", "features"}
     assert record["settings"]["workloads"][0]["mean_s"] == 0.5 and record["machine"]["cpu"]
-    assert capsys.readouterr().out.count("harken") == 8
+    assert capsys.readouterr().out.count("harken") == 12
