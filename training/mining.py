@@ -13,8 +13,9 @@ code takes k = 50 and has neither threshold nor review; how the paper sets the a
 the similarity that leaves `overshoot` times the target).
 """
 
+import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +25,6 @@ from ..kernels.topk import MAX_K, topk
 from .captions.clusters import TextEncoder
 from .data.leakage import plain
 from .data.row import Row
-from .hard import HardNegatives
 from .review import ACCEPTED, REJECTED, Pair
 
 NUM_HARD = 32
@@ -83,6 +83,25 @@ def nearest_others(
             found.ids.append([row for row, _ in kept])
             found.scores.append([score for _, score in kept])
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class HardNegatives:
+    """What a model takes for the text, or the sound, of a row and is not; nearest first."""
+
+    # Of the row.
+    id: str
+    # Captions of other rows, the ids of these, and the scores with the row's sound.
+    texts: list[str]
+    text_ids: list[str]
+    text_scores: list[float]
+    # Ids of other rows, and their sounds' scores with the row's captions.
+    sounds: list[str]
+    sound_scores: list[float]
+
+    def line(self) -> str:
+        """The fields as a line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def mine_hard(

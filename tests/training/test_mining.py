@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from harken.errors import FileFormatError, InputError
 from harken.training.data import Row
-from harken.training.hard import read_hard
 from harken.training.mining import PairSettings, final_pairs, mine_hard, mine_pairs, nearest_others, with_negatives
 from harken.training.review import Pair, read_review, write_review
+from harken.training.stages.rerank import read_negatives
 
 RNG = np.random.default_rng
 
@@ -65,14 +65,12 @@ def test_what_many_rows_say_is_one_negative():
     assert not {"s0", "s1", "s2"} & set(mined[1].sounds) and "Yap" not in mined[4].texts
 
 
-def test_hard_negatives_are_written_and_read_back(tmp_path):
+def test_the_reranker_reads_what_is_mined(tmp_path):
     mined = mine_hard(*rows_and_vectors(), k=2)
     path = tmp_path / "hard.jsonl"
     path.write_text("".join(f"{one.line()}\n" for one in mined))
-    assert list(read_hard(path).values()) == mined
-    path.write_text('{"id": "a"}\n')
-    with pytest.raises(FileFormatError, match="hard.jsonl:1: holds no hard negatives"):
-        read_hard(path)
+    read = read_negatives(path)
+    assert [(i, list(n.texts), list(n.sounds)) for i, n in read.items()] == [(o.id, o.texts, o.sounds) for o in mined]
 
 
 def test_what_may_be_right_is_left_out():

@@ -28,8 +28,8 @@ class TextEncoder(Protocol):
 
 
 def count_tags(tags: Iterable[Iterable[str]]) -> Counter[str]:
-    """How often each tag is there, in one spelling of case and blanks."""
-    return Counter(plain_tag(tag) for of_row in tags for tag in of_row if tag.strip())
+    """How often each tag is there, as it is spelled."""
+    return Counter(tag.strip() for of_row in tags for tag in of_row if tag.strip())
 
 
 def plain_tag(tag: str) -> str:
@@ -49,13 +49,13 @@ def cluster_tags(
     """Group tags by meaning.
 
     Args:
-        counts: of `count_tags`; frequent tags weigh no more than others.
+        counts: of `count_tags`; spellings that differ in case or blanks are one tag, frequent tags weigh no more than others.
         encoder: of texts.
         num_clusters: groups; no more than there are tags.
         min_count: seldomer tags get no group.
         seed, batch_size: of MiniBatchKMeans.
 
-    Returns: each tag's group from 0, or None.
+    Returns: the group from 0 of each tag as it is spelled, or None.
 
     Raises:
         InputError: fewer tags than groups.
@@ -65,7 +65,10 @@ def cluster_tags(
         from sklearn.cluster import MiniBatchKMeans
     except ImportError:
         raise BackendError("grouping tags wants scikit-learn; pip install 'harken[captions]'") from None
-    tags = sorted(tag for tag, count in counts.items() if count >= min_count)
+    plain: Counter[str] = Counter()
+    for tag, count in counts.items():
+        plain[plain_tag(tag)] += count
+    tags = sorted(tag for tag, count in plain.items() if count >= min_count)
     if not 0 < num_clusters <= len(tags):
         raise InputError(
             f"{len(tags)} tags are seen at least {min_count} times; wanted at least {num_clusters}, one a group"
@@ -73,9 +76,8 @@ def cluster_tags(
     vectors = np.asarray(encoder.encode_text(tags), np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     means = MiniBatchKMeans(num_clusters, random_state=seed, batch_size=batch_size, n_init=3)
-    groups: dict[str, int | None] = dict.fromkeys(sorted(counts))
-    groups.update(zip(tags, means.fit_predict(vectors).tolist()))
-    return groups
+    groups = dict(zip(tags, means.fit_predict(vectors).tolist()))
+    return {tag: groups.get(plain_tag(tag)) for tag in sorted(counts)}
 
 
 def write_clusters(path: str | Path, groups: dict[str, int | None]) -> None:
@@ -100,7 +102,7 @@ def read_clusters(path: str | Path) -> dict[str, int | None]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        groups = {plain_tag(tag): entry["cluster_index"] for tag, entry in content.items()}
+        groups = {tag: entry["cluster_index"] for tag, entry in content.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path}: cannot be read as groups of tags: {error!r}") from None
     if bad := [tag for tag, group in groups.items() if group is not None and not isinstance(group, int)]:
@@ -110,5 +112,5 @@ def read_clusters(path: str | Path) -> dict[str, int | None]:
 
 def groups_of(tags: Iterable[str], groups: dict[str, int | None]) -> frozenset[int]:
     """The groups of a row's tags; tags without a group, or unknown, give none."""
-    found = (groups.get(plain_tag(tag)) for tag in tags)
+    found = (groups.get(tag, groups.get(plain_tag(tag))) for tag in tags)
     return frozenset(group for group in found if group is not None)
