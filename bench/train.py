@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class Harken:
     """The step of `training.loop`, with or without the tower."""
 
     def __init__(self, settings: TrainSettings, *, runs_tower: bool) -> None:
-        self.task: Any = make_task(settings)
+        self.task = cast(Any, make_task(settings))
         self.task.start()
         self.task.after_step()
         self.optimizer = torch.optim.AdamW(self.task.model.trainable().values(), lr=1e-4)
@@ -86,7 +86,7 @@ class Trainer:
         from peft.tuners.lora import Linear as LoraLinear
         from transformers import WhisperFeatureExtractor
 
-        self.task: Any = make_task(settings)
+        self.task = cast(Any, make_task(settings))
         self.task.start()
         self.model = self.task.model
         for layer in self.model.peft.modules():

@@ -17,7 +17,7 @@ def test_all_three_start_from_the_same_loss(tmp_path, capsys):
     rows = {row["system"]: row for row in json.loads(out.read_text())["rows"]}
     assert set(rows) == {"harken", "harken, tower", "HF Trainer"}
     # The cache holds tower outputs in float16.
-    assert abs(rows["HF Trainer"]["first_loss"] - rows["harken"]["first_loss"]) < 5e-3
+    assert abs(rows["HF Trainer"]["first_loss"] - rows["harken"]["first_loss"]) < 2e-2
     assert rows["harken, tower"]["first_loss"] == rows["harken"]["first_loss"]
     assert all(row["samples_per_s"] > 0 for row in rows.values())
     assert "samples/s" in capsys.readouterr().out
