@@ -57,3 +57,5 @@ VECTOR_BUNDLE = 1e-4
 COSINE_BUNDLE = {"bfloat16": 0.999, "float16": 0.99999, "int8": 0.998}
 # Largest difference of a component of a unit vector where frozen states were kept in float16 in between, of size about 3.
 FLOAT16_STATES = 3e-3
+# Largest difference of a unit vector's component to transformers' on CUDA in float32, both with products of full width.
+VECTOR_CUDA_FP32 = 1e-4

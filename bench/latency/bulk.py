@@ -1,19 +1,25 @@
-"""Sound files to stored vectors: `harken bulk` against a plain loop over transformers, same files, same model, one run.
+"""Sound files to stored vectors: `harken bulk` against what people run today, same files, same model, one run.
 
     python -m harken.bench.latency.bulk [--folder SOUNDS | --clips 64 --length 3] [--model FOLDER --recipe NAME] [--out FILE]
 
 Question: how many clips a second, and how many CPU seconds a clip, does each way take from files to vectors on disk?
 Gate:     every rival's vectors must agree with harken's (cosine) before a figure is printed.
-Rivals:   "hf loop"    - read a file, resample, the full class with its language head, one clip at a time; np.save at the end;
-          "hf batched" - the same in batches in the order of the files, padded, without the language head.
-          Both get the adapter merged beforehand.
-Reads:    ratio = clips a second of harken / of the rival. CPU seconds are those of the process, all threads. The ways take
-          turns; the median of the repetitions counts. Loading the model is outside the clock, listing the files inside.
+Rivals:   "hf loop"     - read a file, resample, the full class with its language head, one clip at a time;
+          "st style"    - a loop as sentence-transformers makes it: all files named at once, longest first, batches of 32,
+                          each read, prepared and run in turn in one process, without the head;
+          "eval loader" - AuroLA's evaluation rebuilt from its description: a torch DataLoader whose worker processes read
+                          files and prepare features and prompts, batches of 8 in the files' order, the full class.
+          All hold the vectors in memory and write one file at the end, get the adapter merged beforehand, and read with
+          soundfile and soxr (which is what librosa does).
+Reads:    ratio = clips a second of harken / of the rival. CPU seconds are those of the process and its workers, all
+          threads. The ways take turns; the median of the repetitions counts. Loading the model is outside the clock,
+          listing the files inside.
 """
 
 import argparse
 import json
 import platform
+import resource
 import statistics
 import tempfile
 import time
@@ -24,12 +30,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import soundfile
 import torch
+from torch.utils.data import DataLoader
 
-from ...engine.audio import load_audio
+from ...engine.audio import load_audio, probe
 from ...engine.bulk import LocalEngine, run_bulk
 from ...engine.embedder import Embedder
 from ...engine.load import load
-from .encode import cpu_name, noise_clips
+from ..record import cpu_name
+from .encode import noise_clips
 from .rivals import Qwen2AudioPath
 
 # A way embeds all files of a folder, stores the vectors in another, and gives them in the order of the files' names.
@@ -46,17 +54,52 @@ def harken_way(model: Embedder, threads: int) -> Way:
     return run
 
 
-def loop_way(path: Qwen2AudioPath, batch: int, *, head: bool) -> Way:
+def hf_loop(path: Qwen2AudioPath) -> Way:
     def run(folder: Path, out: Path) -> np.ndarray:
-        names, vectors = sorted(folder.iterdir()), []
-        for start in range(0, len(names), batch):
-            clips = [load_audio(name).samples for name in names[start : start + batch]]
-            vectors.append(path.encode(clips, head=head))
-        out.mkdir()
-        np.save(out / "vectors.npy", np.concatenate(vectors))
-        return np.concatenate(vectors)
+        vectors = [path.encode([load_audio(name).samples], head=True) for name in sorted(folder.iterdir())]
+        return _store(np.concatenate(vectors), out)
 
     return run
+
+
+def st_style(path: Qwen2AudioPath, batch: int) -> Way:
+    def run(folder: Path, out: Path) -> np.ndarray:
+        names = sorted(folder.iterdir())
+        longest_first = np.argsort([-probe(name).duration_s for name in names], kind="stable")
+        found: dict[int, np.ndarray] = {}
+        for start in range(0, len(names), batch):
+            rows = longest_first[start : start + batch].tolist()
+            vectors = path.encode([load_audio(names[row]).samples for row in rows], head=False)
+            found.update(zip(rows, vectors))
+        return _store(np.stack([found[row] for row in range(len(names))]), out)
+
+    return run
+
+
+def eval_loader(path: Qwen2AudioPath, batch: int, num_workers: int) -> Way:
+    def run(folder: Path, out: Path) -> np.ndarray:
+        loader: DataLoader[Path] = DataLoader(
+            sorted(folder.iterdir()),  # type: ignore[arg-type]
+            batch_size=batch,
+            num_workers=num_workers,
+            collate_fn=lambda names: path.inputs([load_audio(name).samples for name in names], False),
+            multiprocessing_context="fork" if num_workers else None,
+        )
+        return _store(np.concatenate([path.forward(inputs, head=True) for inputs in loader]), out)
+
+    return run
+
+
+def _store(vectors: np.ndarray, out: Path) -> np.ndarray:
+    out.mkdir()
+    torch.save(torch.from_numpy(vectors), out / "vectors.pth")
+    return vectors
+
+
+def cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in spent)
 
 
 def measure(ways: dict[str, Way], folder: Path, repeats: int) -> dict[str, dict[str, float]]:
@@ -66,9 +109,9 @@ def measure(ways: dict[str, Way], folder: Path, repeats: int) -> dict[str, dict[
         reference: np.ndarray | None = None
         for name, way in ways.items():
             with tempfile.TemporaryDirectory() as place:
-                wall, cpu = time.perf_counter(), time.process_time()
+                wall, cpu = time.perf_counter(), cpu_seconds()
                 vectors = way(folder, Path(place) / "out")
-                seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+                seconds[name].append((time.perf_counter() - wall, cpu_seconds() - cpu))
             reference = vectors if reference is None else reference
             cosine = float((vectors * reference).sum(1).min())
             if cosine < 0.9999:
@@ -89,7 +132,9 @@ def main() -> None:
     parser.add_argument("--model", help="checkpoint folder of a Qwen2-Audio; default: the built-in model")
     parser.add_argument("--recipe")
     parser.add_argument("--adapter")
-    parser.add_argument("--batch", type=int, default=8, help="clips a batch of 'hf batched'")
+    parser.add_argument("--st-batch", type=int, default=32, help="clips a batch of 'st style'")
+    parser.add_argument("--loader-batch", type=int, default=8, help="clips a batch of 'eval loader'")
+    parser.add_argument("--workers", type=int, default=2, help="reading processes of 'eval loader'")
     parser.add_argument("--threads", type=int, default=2, help="reading threads of harken")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the result as JSON")
@@ -98,8 +143,9 @@ def main() -> None:
     path = Qwen2AudioPath(model)
     ways = {
         "harken bulk": harken_way(model, args.threads),
-        "hf loop": loop_way(path, 1, head=True),
-        "hf batched": loop_way(path, args.batch, head=False),
+        "hf loop": hf_loop(path),
+        "st style": st_style(path, args.st_batch),
+        "eval loader": eval_loader(path, args.loader_batch, args.workers),
     }
     with tempfile.TemporaryDirectory() as place:
         folder = args.folder or Path(place)
@@ -123,6 +169,7 @@ def main() -> None:
             "machine": {"cpu": cpu_name(), "threads": torch.get_num_threads()},
             "versions": {"torch": torch.__version__, "python": platform.python_version(), **path.versions()},
             "num_clips": num_clips,
+            "options": {name: getattr(args, name) for name in ("st_batch", "loader_batch", "workers", "threads")},
             "seconds": figures,
         }
         args.out.write_text(json.dumps(result, indent=1) + "\n")

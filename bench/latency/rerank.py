@@ -29,7 +29,8 @@ from ...engine.convert.mini import build_mini
 from ...engine.rerank.load import load_reranker
 from ...engine.rerank.prompts import Direction
 from ...engine.rerank.reranker import Reranker
-from .encode import cpu_name, noise_clips
+from ..record import cpu_name
+from .encode import noise_clips
 from .memory import PeakMemory
 from .rerank_rivals import Qwen2AudioPairs, Tokens
 

@@ -18,12 +18,13 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
     In float32 on a CPU torch multiplies by MKL, which takes a slow road on processors that are not Intel's (measured: less
     than half of oneDNN's speed on an AMD EPYC); oneDNN is fast on both and is in every x86 build of torch.
     """
-    if x.dtype == torch.float32 and x.device.type == "cpu" and ONEDNN and not torch.is_grad_enabled():
+    plain = x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if ONEDNN and x.dtype == torch.float32 and not plain:
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return F.linear(x, weight, bias)
 
 
-# Older and other builds of torch lack the operator; it has no gradient.
+# Older and other builds of torch lack the operator; it has no gradient, and torch.compile has ways of its own.
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 

@@ -76,7 +76,7 @@ class Weights:
         return tensor.to(self._device, dtype)
 
     def take_optional(self, name: str, *shape: int) -> torch.Tensor | None:
-        return self.take(name, *shape) if name in self._places else None
+        return self.take(name, *shape) if name in self else None
 
     def stack(self, names: list[str], shapes: list[tuple[int, ...]]) -> torch.Tensor:
         """Several tensors one above the other, so that one product serves them all."""
