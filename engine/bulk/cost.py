@@ -128,7 +128,7 @@ def rates_of(run: Path) -> tuple[Rates, dict[str, Any]]:
         read_bytes=_mean_bytes(manifest),
         cpu_s=sum(end["stage_s"][stage] for stage in READING) / end["num_now"] or None,
     )
-    told = {name: end[name] for name in ("num_now", "audio_now_s", "wall_s", "limit", "num_models", "num_readers")}
+    told = {name: end[name] for name in ("num_now", "audio_now_s", "wall_s", "limit", "num_models", "device")}
     return rates, told
 
 

@@ -60,13 +60,15 @@ class ModelInfo:
     fingerprint: dict[str, Any]
     dim: int
     made_with: dict[str, Any]
+    # What it runs on, in words; for people.
+    device: str = "unknown"
 
     @classmethod
     def of(cls, encoder: Encoder, made_with: MadeWith | None, instruction: str | None) -> "ModelInfo":
         """Raises InputError for what the model refuses whatever the sound, such as an instruction."""
         encoder.encode_clips([], instruction=instruction)
         told = {"id": encoder.fingerprint.id, **encoder.fingerprint.to_dict()}
-        return cls(told, encoder.dim, {} if made_with is None else dict(made_with(encoder)))
+        return cls(told, encoder.dim, {} if made_with is None else dict(made_with(encoder)), _device_name(encoder))
 
     def require(self, encoder: Encoder, where: str) -> None:
         """Raise FingerprintError if a model loaded elsewhere is not this one."""
@@ -74,3 +76,12 @@ class ModelInfo:
             raise FingerprintError(
                 f"{where}: loads a model of fingerprint {encoder.fingerprint.id}; the run is of {self.fingerprint['id']}"
             )
+
+
+def _device_name(encoder: Encoder) -> str:
+    device = getattr(getattr(encoder, "model", None), "device", None)
+    if getattr(device, "type", None) != "cuda":
+        return "unknown" if device is None else str(device)
+    from torch import cuda
+
+    return f"{device} ({cuda.get_device_name(device)})"

@@ -45,10 +45,10 @@ def playable(found: Mapping[str, Any], folder: Path) -> str:
         entry = _in_tar(entry)
     sound = decode_part(fetch(entry, ParquetSounds()), entry.name, start_s=entry.start_s, end_s=entry.end_s)
     name = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in entry.id)[-120:]
-    path = folder / f"{name}.wav"
-    folder.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, sound.samples, sound.sample_rate_hz)
-    return str(path.absolute())
+    place = folder.absolute() / f"{name}.wav"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(place, sound.samples, sound.sample_rate_hz)
+    return str(place)
 
 
 def _in_tar(wanted: Entry) -> Entry:

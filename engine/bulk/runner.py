@@ -130,5 +130,5 @@ def _work(
         num_models=times.num_models,
     )
     if missing:
-        note(job.out, "end", **report.to_dict())
+        note(job.out, "end", device=job.model.device, **report.to_dict())
     return report

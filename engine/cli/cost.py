@@ -1,12 +1,15 @@
 """`harken cost`: what a corpus costs, from a rate on one GPU."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .app import JsonOption, app
 from .output import emit, errors_as_lines, fail, say
+
+if TYPE_CHECKING:
+    from ..bulk.cost import Cost
 
 SIZES = (1_000_000, 100_000_000, 1_000_000_000)
 
@@ -44,10 +47,13 @@ def cost(
         if run is not None:
             measured, told = rates_of(run)
             values = {name: getattr(measured, name) for name in Rates.__slots__}
+            where = f"{told['num_models']} x {told['device']}"
             say(
-                f"measured in {run}: {told['num_now']} sounds in {told['wall_s']:.1f} s by {told['num_models']} models, "
+                f"measured in {run}: {told['num_now']} sounds in {told['wall_s']:.1f} s on {where}, "
                 f"mean length {told['audio_now_s'] / told['num_now']:.2f} s; the limit was {told['limit']}"
             )
+            if "cuda" not in told["device"]:
+                say("that is no GPU: what is said of GPUs below holds for as many of these")
         given = {"clips_per_s": rate, "store_bytes": store_bytes, "read_bytes": read_bytes, "cpu_s": cpu_s}
         values |= {name: value for name, value in given.items() if value is not None}
         if values.get("clips_per_s") is None:
@@ -65,22 +71,23 @@ def cost(
             )
             for number in (clips or SIZES)
         ]
-    rows: list[dict[str, Any]] = [{name: getattr(one, name) for name in one.__slots__} for one in costs]
-    if not as_json:
-        rows = [_for_people(row) for row in rows]
-    emit(rows, as_json)
+    if as_json:
+        emit([{name: getattr(one, name) for name in one.__slots__} for one in costs], as_json)
+        return
+    emit([_for_people(one) for one in costs], as_json, title=f"{gpus} GPU{'s' if gpus > 1 else ''}")
+    if costs[0].network_bytes_per_s is not None:
+        say(f"at full rate the sounds come at {costs[0].network_bytes_per_s * 8e-9:,.3g} Gbit/s")
+    if costs[0].num_cores is not None:
+        say(f"at full rate {costs[0].num_cores:,.3g} cores read and decode")
 
 
-def _for_people(row: dict[str, Any]) -> dict[str, str]:
-    known = lambda name, factor, unit: "not known" if row[name] is None else f"{row[name] * factor:,.3g} {unit}"
+def _for_people(one: "Cost") -> dict[str, str]:
+    gigabytes = lambda size: "not known" if size is None else f"{size * 1e-9:,.1f} GB"
     return {
-        "sounds": f"{row['num_clips']:,}",
-        "GPUs": str(row["num_gpus"]),
-        "hours": f"{row['hours']:,.2f}",
-        "GPU-hours": f"{row['gpu_hours']:,.2f}",
-        "limit": row["limit"],
-        "store": known("store_bytes", 1e-9, "GB"),
-        "read": known("read_bytes", 1e-9, "GB"),
-        "network": known("network_bytes_per_s", 8e-9, "Gbit/s"),
-        "cores": known("num_cores", 1, ""),
+        "sounds": f"{one.num_clips:,}",
+        "hours": f"{one.hours:,.1f}",
+        "GPU-hours": f"{one.gpu_hours:,.1f}",
+        "limit": one.limit,
+        "store": gigabytes(one.store_bytes),
+        "read": gigabytes(one.read_bytes),
     }
