@@ -5,6 +5,7 @@ Source: own.
 
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -89,7 +90,9 @@ def evaluate_command(
     ] = None,
     projection: Annotated[str, typer.Option("--projection", help="Of the report's plane: pca or umap")] = "pca",
     seed: Annotated[int, typer.Option("--seed", help="Of intervals, noise and draws")] = 0,
-    cache: Annotated[Path | None, typer.Option("--cache", help="Folder that keeps vectors between runs")] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Folder that keeps vectors; default: in --report's")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a model by a published protocol: the paper's table with our row in it."""
@@ -110,10 +113,12 @@ def evaluate_command(
         allow_missing=allow_missing,
     )
     settings = _with_side(settings, benchmark, side)
+    _require(settings, report)
     with errors_as_lines():
         corpora = _corpora(benchmark, data, annotation, audio_dir, split, settings)
         loaded = load_model(model, recipe, adapter, device, dtype)
-        vectors = Vectors(loaded, cache, audio_instruction=audio_instruction, text_instruction=text_instruction)
+        kept = cache or (None if report is None else report / "vectors")
+        vectors = Vectors(loaded, kept, audio_instruction=audio_instruction, text_instruction=text_instruction)
         system = name or f"{loaded.fingerprint.model}, {loaded.recipe.name}"
         done = []
         for corpus, chosen in corpora:
@@ -174,6 +179,16 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> Any:
     if value not in allowed:
         raise fail(f"{option} is {value!r}; wanted one of {', '.join(allowed)}")
     return value
+
+
+def _require(settings: "Settings", report: Path | None) -> None:
+    """What is not installed is said before the work begins."""
+    cascades = settings.captions is not None or settings.known_captions is not None
+    needed = [("matplotlib", report is not None), ("bm25s", cascades), ("umap", settings.projection == "umap")]
+    for module, is_needed in needed:
+        if is_needed and find_spec(module) is None:
+            how = "pip install umap-learn" if module == "umap" else 'pip install "harken[quality]"'
+            raise fail(f"{module} is not installed: {how}")
 
 
 def _with_side(settings: "Settings", benchmark: str, side: str | None) -> "Settings":

@@ -15,13 +15,13 @@ Source: mteb 2, protocols `EncoderProtocol`, `CrossEncoderProtocol`, `SearchProt
 """
 
 import logging
-from collections.abc import Iterator
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InputError
+from .mteb_inputs import batches, members
 from .retrieval import unit
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class HarkenReranker:
         Raises:
             InputError: two sounds or two texts, or a pair that cannot be scored; its position is named.
         """
-        queries, documents = list(_members(inputs1)), list(_members(inputs2))
+        queries, documents = list(members(inputs1)), list(members(inputs2))
         if len(queries) != len(documents):
             raise InputError(f"wanted pairs, got {len(queries)} queries and {len(documents)} documents")
         scores = np.zeros(len(queries), np.float32)
@@ -254,47 +254,6 @@ class HarkenReranker:
     def mteb_model_meta(self) -> "ModelMeta":
         recipe = self.reranker.recipe
         return _named_meta(f"harken/{recipe.name}", None, recipe.licence, "cross-encoder", HarkenReranker, None)
-
-
-def batches(inputs: Any) -> Iterator[dict[str, list[Any]]]:
-    """The batches of an mteb data loader as lists by column; sounds as their bytes or as they are."""
-    from torch.utils.data import DataLoader
-
-    if not isinstance(inputs, DataLoader):
-        yield from inputs
-        return
-    plain = DataLoader(
-        _undecoded(inputs.dataset),  # type: ignore[arg-type]
-        batch_size=inputs.batch_size,
-        num_workers=inputs.num_workers,
-        collate_fn=_columns,
-    )
-    yield from plain
-
-
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
-def _undecoded(dataset: Any) -> Any:
-    """A Hugging Face dataset whose sounds stay bytes; anything else as it is."""
-    from datasets import Audio, Dataset
-
-    if not isinstance(dataset, Dataset):
-        return dataset
-    for name, feature in dataset.features.items():
-        if isinstance(feature, Audio):
-            dataset = dataset.cast_column(name, Audio(decode=False))
-    return dataset
-
-
-def _members(inputs: Any) -> Iterator[tuple[str, Any]]:
-    """(column, content) of each item, sounds before texts where an item has both."""
-    for batch in batches(inputs):
-        column = "audio" if "audio" in batch else "text"
-        if column not in batch:
-            raise InputError(f"a batch has columns {sorted(batch)}; wanted text or audio")
-        yield from ((column, member) for member in batch[column])
 
 
 def _meta(fingerprint: "Fingerprint", licence: str, kind: str, loader: Any, dim: int) -> "ModelMeta":

@@ -33,26 +33,29 @@ def _png(figure: Any) -> bytes:
     return out.getvalue()
 
 
-def recall_curves(sections: Sequence[Section]) -> bytes:
+def recall_curves(sections: Sequence[Section], title: str) -> bytes:
     """Share of queries whose first right candidate stands at rank k or before, over k."""
     figure, axes = _figure(7.2)
     for section in sections:
-        if section.ranks is None:
-            continue
         ks = np.unique(np.geomspace(1, section.num_candidates, 80).round().astype(int))
-        axes.plot(ks, [100 * float((section.ranks <= k).mean()) for k in ks], label=section.title)
-    axes.set(xscale="log", xlabel="k", ylabel="R@k, %", ylim=(0, 100), title="Recall")
+        ranks = np.asarray(section.ranks)
+        axes.plot(ks, [100 * float((ranks <= k).mean()) for k in ks], label=section.title)
+    axes.set(xscale="log", xlabel="k", ylabel="R@k, %", ylim=(0, 100), title=f"Recall: {title}")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=6)
     return _png(figure)
 
 
 def rank_histogram(section: Section) -> bytes:
-    """How many queries have their first right candidate at which rank."""
+    """How many queries have their first right candidate at which rank; each bar spans twice the ranks of the one before."""
+    ranks = np.asarray(section.ranks)
+    ends = 2 ** np.arange(int(np.ceil(np.log2(max(section.num_candidates, 2)))) + 1)
+    counts = np.bincount(np.searchsorted(ends, ranks), minlength=len(ends))
+    names = [f"{end // 2 + 1}-{end}" if end > 2 else str(end) for end in ends.tolist()]
     figure, axes = _figure()
-    edges = np.unique(np.geomspace(1, section.num_candidates + 1, 25).round())
-    axes.hist(section.ranks, bins=edges, color="tab:blue")
-    axes.set(xscale="log", xlabel="rank of the first right candidate", ylabel="queries", title=section.title)
+    axes.bar(names, counts)
+    axes.tick_params(axis="x", labelsize=7, rotation=30)
+    axes.set(xlabel="rank of the first right candidate", ylabel="queries", title=section.title)
     return _png(figure)
 
 

@@ -79,28 +79,55 @@ def evaluate(corpus: Corpus, vectors: Vectors, settings: Settings) -> Evaluation
     """
     if corpus.benchmark.kind == "triplets":
         return Evaluation(corpus, score_triplets(read_triplets(corpus.annotation), vectors, seed=settings.seed))
-    kind, common = corpus.benchmark.kind, {"ties": settings.ties, "seed": settings.seed}
-    rows, audio, failed = _embedded(corpus.rows, vectors, settings)
+    _check(corpus, settings)
+    if corpus.benchmark.kind == "choices":
+        return Evaluation(corpus, choices(corpus.rows, vectors, side=settings.choice_side, seed=settings.seed))
+    rows, sounds, audio, failed = _embedded(corpus.rows, vectors, settings)
     done = Evaluation(corpus, [], failed)
-    if kind == "questions":
-        done.sections = spoken(rows, vectors, side=settings.spoken_side, **common)  # type: ignore[arg-type]
-    elif kind == "choices":
-        done.sections = choices(rows, vectors, side=settings.choice_side, seed=settings.seed)
-    elif kind == "labels":
-        done.sections = _labels(rows, audio, vectors, settings)
+    if corpus.benchmark.kind == "questions":
+        done.sections = spoken(
+            rows, sounds, audio, vectors, side=settings.spoken_side, ties=settings.ties, seed=settings.seed
+        )
+    elif corpus.benchmark.kind == "labels":
+        done.sections = _labels(rows, audio[sounds], vectors, settings)
     else:
-        _captions(done, rows, audio, vectors, settings)
+        _captions(done, rows, audio[sounds], vectors, settings)
     return done
 
 
-def _embedded(rows: Sequence[Row], vectors: Vectors, settings: Settings) -> tuple[list[Row], np.ndarray, list[str]]:
-    made, errors = vectors.try_sounds([Sound.of_row(row) for row in rows])
+def _check(corpus: Corpus, settings: Settings) -> None:
+    """Read every file that will be needed, so that a wrong one ends the run before the sounds are embedded."""
+    label_texts([], settings.label_template)
+    if settings.noise is not None:
+        Noise(settings.noise, 0.0)
+    if settings.captions is not None:
+        read_captions(settings.captions, [row.id for row in corpus.rows])
+    if settings.known_captions is not None:
+        read_known_captions(settings.known_captions)
+    if settings.uiq is not None:
+        read_queries(settings.uiq, _clips(corpus.rows), allow_missing=settings.allow_missing)
+
+
+def _embedded(
+    rows: Sequence[Row], vectors: Vectors, settings: Settings
+) -> tuple[list[Row], np.ndarray, np.ndarray, list[str]]:
+    """The rows whose sounds could be embedded, the position of each one's vector, the vectors of all different sounds."""
+    place: dict[tuple[object, ...], int] = {}
+    of_row = [place.setdefault((row.audio, row.start_s, row.end_s), len(place)) for row in rows]
+    firsts = dict(zip(reversed(of_row), reversed(rows)))
+    made, errors = vectors.try_sounds([Sound.of_row(firsts[i]) for i in range(len(place))])
     if errors and not settings.allow_missing:
         raise AudioError(
-            f"{len(errors)} of {len(rows)} sounds cannot be embedded, the first: {next(iter(errors.values()))}; "
+            f"{len(errors)} of {len(place)} sounds cannot be embedded, the first: {next(iter(errors.values()))}; "
             "--allow-missing evaluates the others and says so"
         )
-    return [row for row in rows if row.id not in errors], made, [f"{name}: {why}" for name, why in errors.items()]
+    there = [i for i in range(len(place)) if firsts[i].id not in errors]
+    position = {old: new for new, old in enumerate(there)}
+    kept = [(row, position[i]) for row, i in zip(rows, of_row) if i in position]
+    if not kept:
+        raise AudioError(f"not one of {len(place)} sounds can be embedded; the first: {next(iter(errors.values()))}")
+    lines = [f"{name}: {why}" for name, why in errors.items()]
+    return [row for row, _ in kept], np.array([at for _, at in kept]), made, lines
 
 
 def _labels(rows: Sequence[Row], audio: np.ndarray, vectors: Vectors, settings: Settings) -> list[Section]:
@@ -151,7 +178,7 @@ def _generated(rows: Sequence[Row], audio: np.ndarray, vectors: Vectors, setting
 def _user_intent(
     done: Evaluation, rows: Sequence[Row], audio: np.ndarray, vectors: Vectors, settings: Settings, folder: Path
 ) -> None:
-    clips = [Clip(row.id, (*row.captions, *_aspects(row))) for row in rows]
+    clips = _clips(rows)
     queries = read_queries(folder, clips, allow_missing=settings.allow_missing)
     done.queries_without_clip = queries.num_without_clip
     made = {kind: vectors.texts([query.text for query in of]) for kind, of in queries.by_kind.items()}
@@ -162,6 +189,10 @@ def _user_intent(
     done.sections += score_queries(
         queries, made, audio, clips, right_of_clip=same, ties=settings.ties, seed=settings.seed
     )
+
+
+def _clips(rows: Sequence[Row]) -> list[Clip]:
+    return [Clip(row.id, (*row.captions, *_aspects(row))) for row in rows]
 
 
 def _aspects(row: Row) -> tuple[str, ...]:

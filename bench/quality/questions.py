@@ -30,6 +30,8 @@ ChoiceSide = Literal["audio+question", "audio"]
 
 def spoken(
     rows: Sequence[Row],
+    sound_of_row: np.ndarray,
+    audio_AD: np.ndarray,
     vectors: Vectors,
     *,
     side: SpokenSide = "question",
@@ -38,39 +40,44 @@ def spoken(
 ) -> list[Section]:
     """Both directions of LibriSQA; an utterance with several questions is one candidate.
 
+    Args:
+        rows: one a question.
+        sound_of_row: the position of each row's utterance in audio_AD.
+        audio_AD: vectors of the utterances.
+        vectors: embeds the texts.
+
     Raises:
         InputError: an unknown side, or a row without question or answer.
     """
     if side not in get_args(SpokenSide):
         raise InputError(f"side is {side!r}; wanted one of {get_args(SpokenSide)}")
-    sounds = {str(row.audio): Sound.of_row(row) for row in rows}
-    place = {key: i for i, key in enumerate(sounds)}
     texts = []
     for row in rows:
         if not row.question or not row.answer:
             raise InputError(f"{row.id}: has no question or no answer; wanted both")
         texts.append({"question": row.question, "answer": row.answer, "both": f"{row.question} {row.answer}"}[side])
-    owner = np.array([place[str(row.audio)] for row in rows])
-    right = owner[:, None] == np.arange(len(sounds))
-    audio, text = vectors.sounds(list(sounds.values())), vectors.texts(texts)
-    common = {"ties": ties, "seed": seed}
+    right = sound_of_row[:, None] == np.arange(len(audio_AD))
+    text = vectors.texts(texts)
+    names = dict(zip(reversed(sound_of_row.tolist()), reversed([row.id for row in rows])))
     return [
         text_to_sound(
             text,
-            audio,
+            audio_AD,
             right,
             ids=[row.id for row in rows],
-            clusters_T=owner,
+            clusters_T=sound_of_row,
+            ties=ties,
+            seed=seed,
             title=f"{side} to speech",
-            **common,  # type: ignore[arg-type]
         ),
         sound_to_text(
-            audio,
+            audio_AD,
             text,
             right.T,
-            ids=[sound.id for sound in sounds.values()],
+            ids=[names[i] for i in range(len(audio_AD))],
+            ties=ties,
+            seed=seed,
             title=f"speech to {side}",
-            **common,  # type: ignore[arg-type]
         ),
     ]
 

@@ -29,6 +29,8 @@ from .results import Section
 from .tables import headline, markdown, rows_of
 
 LIBRARIES = ("harken", "torch", "numpy", "soundfile", "soxr", "scipy", "bm25s", "matplotlib")
+# Titles of two kinds of sections.
+PLAIN, UIQ = "directions", "user-intent queries"
 _STYLE = (
     "body{font:14px/1.5 sans-serif;max-width:72em;margin:2em auto;padding:0 1em}table{border-collapse:collapse;margin:.6em 0}"
     "td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}tr.measured{font-weight:bold;background:#eef4ff}"
@@ -159,18 +161,34 @@ def read_values(folder: Path, section: str, measure: str) -> dict[str, float]:
 
 def _images(evaluation: Evaluation) -> Iterator[bytes]:
     ranked = [s for s in evaluation.sections if s.ranks is not None]
-    if ranked:
-        yield plots.recall_curves(ranked)
+    for title, of in _together(ranked).items():
+        yield plots.recall_curves(of, title)
     for section in ranked:
-        if "noise" not in section.key and "caption-then-text" not in section.key:
+        if _kind(section) in (PLAIN, UIQ):
             yield plots.rank_histogram(section)
     for section in evaluation.sections:
         if section.negative_ranks is not None:
             yield plots.negative_confusion(section)
-        if section.confusions and "noise" not in section.key:
+        if section.confusions and _kind(section) == PLAIN:
             yield plots.label_confusion(section)
     if evaluation.projection is not None:
         yield plots.modality_plane(evaluation.projection)
+
+
+def _kind(section: Section) -> str:
+    if "noise at" in section.key:
+        return "with noise"
+    if section.key.startswith("caption-then-text"):
+        return "caption-then-text baselines"
+    return UIQ if section.key.startswith("uiq") else PLAIN
+
+
+def _together(sections: Sequence[Section]) -> dict[str, list[Section]]:
+    """Sections that are drawn in one plot, by its title."""
+    groups: dict[str, list[Section]] = {}
+    for section in sections:
+        groups.setdefault(_kind(section), []).append(section)
+    return groups
 
 
 def _page(dataset: str, evaluation: Evaluation, told: dict[str, Any], system: str) -> str:

@@ -14,9 +14,13 @@ from .world import Model, write_csv, write_lines
 
 @pytest.fixture
 def run(monkeypatch):
+    """Exit code and output of `harken eval`; `run.heard` tells what the model was asked."""
+
     def call(*arguments):
-        monkeypatch.setattr(command, "load_model", lambda *_: Model())
+        model = Model()
+        monkeypatch.setattr(command, "load_model", lambda *_: model)
         result = CliRunner().invoke(app, ["eval", *map(str, arguments)])
+        call.heard = model.heard
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result.exit_code, " ".join(result.output.split())
 
@@ -98,17 +102,22 @@ def test_files_that_are_not_there_are_named(run, tmp_path):
     [
         (("--ties", "lucky"), "--ties is 'lucky'"),
         (("--side", "left"), "clotho has no sides"),
-        (("--label-template", "x"), None),
+        (("--label-template", "x"), "label template is 'x'"),
+        (("--projection", "umap"), "umap is not installed"),
         (("--noise", "nowhere"), "holds no sound file"),
         (("--captions", "nowhere.jsonl"), "nowhere.jsonl: there is no such file"),
         (("--known-captions", "nowhere.txt"), "nowhere.txt: cannot be read"),
         (("--uiq", "nowhere"), "wanted one file *question_queries.jsonl, there are none"),
     ],
 )
-def test_wrong_options_are_named(run, tmp_path, options, words):
+def test_wrong_options_are_named_before_the_work_begins(run, monkeypatch, tmp_path, options, words):
+    there = command.find_spec
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "umap" else there(name))
     published_files.clotho(tmp_path)
     code, output = run("clotho", "--data", tmp_path, *options)
-    assert code == (0 if words is None else 2) and (words or "") in output
+    assert code == 2 and words in output
+    # Told before the work begins.
+    assert not run.heard
 
 
 def test_a_generated_caption_that_is_missing_is_named(run, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harken.bench.quality import command
-from harken.bench.quality.corpus import BENCHMARKS
+from harken.bench.quality.benchmarks import BENCHMARKS
 from harken.engine.cli.app import app
 
 from . import published_files
@@ -97,6 +97,7 @@ def test_a_label_that_is_only_seen_is_no_label(evaluate, files):
 def test_questions_of_one_utterance_share_a_candidate(evaluate, files):
     model = Model()
     _, _, found = evaluate("librisqa", files("librisqa"), "--side", "answer", model=model)
+    assert model.heard == list(range(published_files.NUM))
     assert found["a2t"]["R@1"] == "100.0" and set(model.read) == {f"It is {i}." for i in range(published_files.NUM)}
 
 

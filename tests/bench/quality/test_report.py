@@ -65,8 +65,8 @@ def test_the_numbers_come_with_what_made_them(report, tmp_path):
 def test_the_page_needs_no_other_file_and_shows_plots_and_published_rows(report):
     page = (report("out") / "report.html").read_text()
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page) and "<script" not in page
-    # Recall curves, ranks of t2a, a2t, t2t and five kinds, hard negatives, the plane.
-    assert page.count("data:image/png;base64,iVBOR") == 1 + 3 + 5 + 1 + 1
+    # Recall curves of directions and of user-intent queries, ranks of three and five, hard negatives, the plane.
+    assert page.count("data:image/png;base64,iVBOR") == 2 + 3 + 5 + 1 + 1
     assert page.count('<tr class="published">') > 10 and "published, OEA table 2" in page
 
 
