@@ -148,31 +148,69 @@ def _decode_file(file: BinaryIO, name: str, max_s: float | None) -> Waveform:
         return other
     with sound:
         wanted = sound.frames if max_s is None else min(sound.frames, _num_frames(max_s, sound.samplerate))
-        if wanted > MAX_SAMPLES:
-            raise AudioError(
-                f"{name}: declares {sound.frames} samples at {sound.samplerate} Hz, more than {MAX_SAMPLES} cannot be "
-                "read at once; wanted a shorter file"
-            )
-        # libmpg123 rounds the first block otherwise after a seek; soundfile.read seeks, and so do we.
+        return _read(sound, name, 0, wanted)
+
+
+def _read(sound: soundfile.SoundFile, name: str, first: int, wanted: int) -> Waveform:
+    """The frames [first, first + wanted) of an open sound."""
+    if wanted > MAX_SAMPLES:
+        raise AudioError(
+            f"{name}: declares {sound.frames} samples at {sound.samplerate} Hz, more than {MAX_SAMPLES} cannot be "
+            "read at once; wanted a shorter file"
+        )
+    # libmpg123 rounds the first block otherwise after a seek; soundfile.read seeks, and so do we.
+    try:
+        sound.seek(first)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{name}: damaged at its beginning: {error.error_string.rstrip('.')}") from None
+    blocks, got = [], 0
+    while got < wanted:
+        size = min(wanted - got, max(1, BLOCK_SAMPLES // sound.channels))
         try:
-            sound.seek(0)
+            block = sound.read(size, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"{name}: damaged at its beginning: {error.error_string.rstrip('.')}") from None
-        blocks, got = [], 0
-        while got < wanted:
-            size = min(wanted - got, max(1, BLOCK_SAMPLES // sound.channels))
-            try:
-                block = sound.read(size, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                raise AudioError(f"{name}: damaged after {got} samples: {error.error_string.rstrip('.')}") from None
-            if not len(block):
-                break
-            blocks.append(mix_down(block))
-            got += len(block)
-        slack = MP3_SLACK_FRAMES if sound.format == "MP3" else 0
-        if got < wanted - slack:
-            raise AudioError(f"{name}: truncated: {got} of {wanted} declared samples are there; wanted the whole file")
-        return Waveform(np.concatenate(blocks or [np.empty(0, np.float32)]), sound.samplerate, name)
+            raise AudioError(f"{name}: damaged after {got} samples: {error.error_string.rstrip('.')}") from None
+        if not len(block):
+            break
+        blocks.append(mix_down(block))
+        got += len(block)
+    slack = MP3_SLACK_FRAMES if sound.format == "MP3" else 0
+    if got < wanted - slack:
+        raise AudioError(f"{name}: truncated: {got} of {wanted} declared samples are there; wanted the whole file")
+    return Waveform(np.concatenate(blocks or [np.empty(0, np.float32)]), sound.samplerate, name)
+
+
+def decode_from(source: Any, name: str | None, start_s: float, max_s: float | None) -> Waveform | None:
+    """What `decode` gives from start_s on, at most max_s of it, without reading what lies before.
+
+    Returns: None where the source is no file or bytes that can be entered at any sample: PCM and FLAC can.
+    Raises:  AudioError: as `decode`; the sound ends before start_s.
+    """
+    if isinstance(source, str | os.PathLike):
+        label = name or os.fspath(source)
+        file = _open_regular(os.fspath(source), label)
+    elif isinstance(source, bytes):
+        label, file = name or f"<{len(source)} bytes>", BytesIO(source)
+    else:
+        return None
+    with file:
+        try:
+            sound = _open_sound(file, label)
+        except AudioError:
+            # `decode` knows other readers, and what to say where none can.
+            return None
+        with sound:
+            if sound.format != "FLAC" and not sound.subtype.startswith(("PCM_", "FLOAT", "DOUBLE")):
+                return None
+            first = _num_frames(start_s, sound.samplerate)
+            if first >= sound.frames:
+                raise AudioError(
+                    f"{label}: lasts {sound.frames / sound.samplerate:g} s; wanted a part that begins at {start_s:g} s"
+                )
+            left = sound.frames - first
+            return _read(
+                sound, label, first, left if max_s is None else min(left, _num_frames(max_s, sound.samplerate))
+            )
 
 
 def _refuse_truncated(file: BinaryIO, name: str) -> None:

@@ -6,7 +6,7 @@ Source: own.
 from typing import Any
 
 from ...errors import AudioError
-from .decode import decode
+from .decode import decode, decode_from
 from .waveform import Waveform
 
 
@@ -26,12 +26,22 @@ def decode_part(
     Raises:  AudioError: as `decode`; the sound ends before the part does.
     """
     first_s = start_s or 0.0
-    ends = [s for s in (end_s, None if limit_s is None else first_s + limit_s) if s is not None]
-    wave = decode(source, name, max_s=min(ends, default=None))
-    rate, num_samples = wave.sample_rate_hz, len(wave.samples)
-    if first_s * rate >= num_samples:
-        raise AudioError(f"{wave.name}: lasts {wave.duration_s:g} s; wanted a part that begins at {first_s:g} s")
+    length_s = None if end_s is None else end_s - first_s
+    wanted_s = min((s for s in (length_s, limit_s) if s is not None), default=None)
+    wave = decode_from(source, name, first_s, wanted_s) if first_s else None
+    if wave is None:
+        wave = decode(source, name, max_s=None if wanted_s is None else first_s + wanted_s)
+        first = round(first_s * wave.sample_rate_hz)
+        if first >= len(wave.samples):
+            raise AudioError(f"{wave.name}: lasts {wave.duration_s:g} s; wanted a part that begins at {first_s:g} s")
+        if first:
+            wave = Waveform(wave.samples[first:], wave.sample_rate_hz, wave.name)
     # A header's seconds are rounded by those who write lists: a hundredth past the end is the end.
-    if end_s is not None and (limit_s is None or end_s - first_s <= limit_s) and end_s > wave.duration_s + 0.01:
-        raise AudioError(f"{wave.name}: lasts {wave.duration_s:g} s; wanted a part that ends at {end_s:g} s")
-    return wave if not first_s else Waveform(wave.samples[round(first_s * rate) :], rate, wave.name)
+    if (
+        end_s is not None
+        and (limit_s is None or end_s - first_s <= limit_s)
+        and end_s > first_s + wave.duration_s + 0.01
+    ):
+        lasts_s = first_s + wave.duration_s
+        raise AudioError(f"{wave.name}: lasts {lasts_s:g} s; wanted a part that ends at {end_s:g} s")
+    return wave
