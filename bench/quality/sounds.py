@@ -5,10 +5,11 @@ Source: own.
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...engine.audio import decode_part
+from ...engine.audio import Waveform, decode, decode_part
 from ...errors import AudioError
 from ...training.data.row import Row
 
@@ -54,5 +55,13 @@ class Sound:
         """What `Embedder.encode_audio` takes: the file itself where it is wanted as it is, else samples."""
         if self.noise is None and self.start_s is None and self.end_s is None:
             return self.source
-        clip = decode_part(self.source, self.id, start_s=self.start_s, end_s=self.end_s)
+        is_part = self.start_s is not None or self.end_s is not None
+        source = _whole(self.source) if is_part else self.source
+        clip = decode_part(source, self.id, start_s=self.start_s, end_s=self.end_s)
         return clip if self.noise is None else self.noise.mixed(clip, self.id)
+
+
+@lru_cache(maxsize=1)
+def _whole(source: Path | bytes) -> Waveform:
+    """The parts of a recording that lasts an hour stand one after another in the annotations: it is decoded once for all."""
+    return decode(source)

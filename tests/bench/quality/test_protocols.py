@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from harken.bench.quality import command
 from harken.bench.quality.benchmarks import BENCHMARKS
+from harken.engine.audio import decode
 from harken.engine.cli.app import app
 
 from . import published_files
@@ -75,11 +76,15 @@ def test_mecat_asks_with_its_short_captions(evaluate, files):
     assert len(model.read) == 3 * published_files.NUM and not any("long tale" in text for text in model.read)
 
 
-def test_parts_of_a_long_sound_are_heard_alone(evaluate, files):
+def test_parts_of_a_long_sound_are_heard_alone_and_it_is_decoded_once(evaluate, files, monkeypatch):
+    from harken.bench.quality import sounds
+
+    decoded = []
+    monkeypatch.setattr(sounds, "decode", lambda source: decoded.append(source) or decode(source))
     model = Model()
     code, output, _ = evaluate("epic-sounds", files("epic-sounds"), model=model)
     assert code == 0, output
-    assert model.heard == list(range(published_files.NUM))
+    assert model.heard == list(range(published_files.NUM)) and len(decoded) == 1
 
 
 def test_a_label_is_its_own_text_or_what_a_template_makes_of_it(evaluate, files):
