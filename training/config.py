@@ -5,7 +5,7 @@ Source: own; the numbers of the published systems are in training/configs.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -184,12 +184,11 @@ def _build(kind: Any, values: Mapping[str, Any], where: str) -> Any:
     known = {f.name: f for f in fields(kind)}
     if unknown := sorted(set(values) - set(known)):
         raise InputError(f"{where}: unknown keys {unknown}; there are {', '.join(known)}")
+    needed = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in needed if name not in values]:
+        raise InputError(f"{where}: {', '.join(missing)} missing; wanted at least {', '.join(needed)}")
     hints = get_type_hints(kind)
-    made = {name: _value(hints[name], value, f"{where}: {name}") for name, value in values.items()}
-    try:
-        return kind(**made)
-    except TypeError as error:
-        raise InputError(f"{where}: {error}") from None
+    return kind(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in values.items()})
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

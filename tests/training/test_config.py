@@ -47,7 +47,7 @@ def test_toml_and_changes(tmp_path):
     [
         (dict(loss="x"), "loss: wanted an object, got 'x'"),
         (dict(data=dict(train="x")), "data: train: wanted a list"),
-        (dict(data=dict(train=[dict(dataset="clotho")])), r"train\[0\].*path"),
+        (dict(data=dict(train=[dict(dataset="clotho")])), r"train\[0\]: path missing"),
         (dict(run=dict(autocast=1)), "autocast is 1, wanted bool"),
         (dict(run=dict(dtype="float8")), "dtype is 'float8', wanted one of"),
         (dict(lora=dict(parts="decoder")), "parts: wanted a list"),
