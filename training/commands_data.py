@@ -1,6 +1,7 @@
 """`harken data`: what a dataset's files hold, and what a test set shares with a training set."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +18,14 @@ app.add_typer(data_app, name="data")
 
 # Problems told one by one before the rest is only counted.
 NUM_TOLD = 20
+# Rows decoded between two steps of the bar.
+DECODE_ROWS = 256
 
 OptionOption = Annotated[
     list[str] | None,
     typer.Option("--option", help="NAME=VALUE of the dataset, see `harken data datasets`; may be repeated"),
 ]
+ProblemsOption = Annotated[Path | None, typer.Option("--problems", help="Write all problems here, a line each")]
 SplitOption = Annotated[str | None, typer.Option("--split", help="Only train, val or test")]
 
 
@@ -43,7 +47,7 @@ def check(
     split: SplitOption = None,
     option: OptionOption = None,
     decode: Annotated[bool, typer.Option("--decode", help="Also read every sound to its end")] = False,
-    problems: Annotated[Path | None, typer.Option("--problems", help="Write all problems here, a line each")] = None,
+    problems: ProblemsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read a dataset and say what is in it and what cannot be read. Exit code 1 if anything cannot."""
@@ -55,8 +59,43 @@ def check(
         rows = read_dataset(dataset, annotation, audio, split, strict=False, **parse_options(option))
         if decode:
             rows.problems += _undecodable(rows.rows)
-        if problems is not None:
-            write_lines(problems, rows.problems)
+    _tell(rows, problems, as_json)
+
+
+@data_app.command("scan")
+def scan(
+    inputs: Annotated[list[str], typer.Argument(help="Folders, tars, Parquet files, lists, patterns")],
+    decode: Annotated[bool, typer.Option("--decode", help="Also read every sound to its end")] = False,
+    problems: ProblemsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read data of one's own and say what is in it and what cannot be read. Exit code 1 if anything cannot."""
+    with errors_as_lines():
+        from .data import Rows
+        from .data.shards import every_row, find_shards
+        from .data.sounds import unreadable
+
+        shards, rows = find_shards(inputs), Rows([])
+        block: list[Row] = []
+        with progress_bar("reading", sum(shard.size for shard in shards)) as advance:
+            for got in every_row(shards):
+                if isinstance(got, str):
+                    rows.problems.append(got)
+                else:
+                    block.append(got)
+                    # Kept without its bytes: the counts want none of them.
+                    rows.rows.append(replace(got, audio=Path()))
+                if len(block) == DECODE_ROWS:
+                    rows.problems += unreadable(block) if decode else []
+                    block = []
+                advance(1)
+            rows.problems += unreadable(block) if decode else []
+    _tell(rows, problems, as_json)
+
+
+def _tell(rows: "Rows", problems: Path | None, as_json: bool) -> None:
+    if problems is not None:
+        write_lines(problems, rows.problems)
     for problem in rows.problems[:NUM_TOLD]:
         say(problem)
     if len(rows.problems) > NUM_TOLD:
@@ -88,9 +127,9 @@ def _undecodable(rows: "list[Row]") -> list[str]:
 
     found: list[str] = []
     with progress_bar("decoding", len(rows)) as advance:
-        for start in range(0, len(rows), 256):
-            found += unreadable(rows[start : start + 256])
-            advance(len(rows[start : start + 256]))
+        for start in range(0, len(rows), DECODE_ROWS):
+            found += unreadable(rows[start : start + DECODE_ROWS])
+            advance(len(rows[start : start + DECODE_ROWS]))
     return found
 
 

@@ -43,6 +43,28 @@ def test_what_cannot_be_read_is_told_and_written(run, tmp_path):
     assert "test.csv:2: youtube_id: there is no sound" in err and "Yz_9a1b2c3d_0" in listed.read_text()
 
 
+def test_data_of_ones_own_is_scanned(run, tmp_path):
+    folder = tmp_path / "own"
+    for i, name in enumerate(("a", "b", "c")):
+        miniatures.write_sound(folder / f"{name}.wav", i)
+        (folder / f"{name}.json").write_text(json.dumps({"caption": f"sound {name}", "split": "train", "tags": ["t"]}))
+    code, out, _ = run("data", "scan", folder, "--decode", "--json")
+    facts = json.loads(out)
+    assert code == 0 and (facts["rows"], facts["with a sound"], facts["with tags"], facts["splits"]) == (
+        3,
+        3,
+        3,
+        "train 3",
+    )
+    (folder / "a.wav").write_bytes(b"RIFF")
+    (folder / "b.json").unlink()
+    code, out, err = run("data", "scan", folder, "--decode", "--json")
+    assert code == 1 and json.loads(out)["problems"] == 2
+    assert "a.wav" in err and "b.wav has neither b.json nor b.txt beside it" in err
+    code, _, err = run("data", "scan", tmp_path / "gone")
+    assert code == 2 and "there is no such file or folder" in err
+
+
 def test_leakage_is_counted_and_its_pairs_written(run, tmp_path):
     test, _ = miniatures.write(tmp_path, "audiocaps")
     train, _ = miniatures.write(tmp_path, "wavcaps", 2)

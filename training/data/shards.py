@@ -25,7 +25,7 @@ from ...engine.bulk.entry import Entry
 from ...engine.bulk.fetch import ParquetSounds, fetch
 from ...engine.bulk.scan import PATH_COLUMNS, audio_column
 from ...engine.bulk.tar import files_in_tar
-from ...errors import FileFormatError, InputError
+from ...errors import AudioError, FileFormatError, InputError
 from .clips import load_manifest
 from .fields import row_of
 from .record import RecordError
@@ -70,6 +70,17 @@ def find_shards(inputs: Sequence[str | Path | Rows]) -> list[Shard]:
     return shards
 
 
+def every_row(shards: Sequence[Shard]) -> Iterator[Row | str]:
+    """All rows, shard after shard; a line instead of each that cannot be read."""
+    parquets = ParquetSounds()
+    for shard in shards:
+        for get in shard.gets(parquets):
+            try:
+                yield get()
+            except (RecordError, AudioError, OSError) as error:
+                yield f"{shard.name}: {error}"
+
+
 def _of_folder(folder: str) -> Iterator[Shard]:
     if os.path.isfile(os.path.join(folder, "manifest.jsonl")):
         clips = load_manifest(folder).clips
@@ -90,6 +101,8 @@ def _of_folder(folder: str) -> Iterator[Shard]:
 
 def _of_file(uri: str) -> Iterator[Shard]:
     ending = files.suffix(uri)
+    if not files.is_remote(uri) and not os.path.exists(files.local(uri)):
+        raise InputError(f"{uri}: there is no such file or folder")
     try:
         if ending == ".tar":
             with files.open_file(uri) as file:

@@ -195,10 +195,11 @@ def test_rows_that_are_there_already_are_streamed_too():
 def test_wrong_inputs_and_states_are_refused(tmp_path, inputs):
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.tar").write_bytes(b"no tar")
+    (tmp_path / "x.doc").touch()
     for given, kind, message in (
         ([str(tmp_path / "empty")], InputError, "holds no row"),
         ([str(tmp_path / "x.tar")], FileFormatError, "no uncompressed tar"),
-        ([str(tmp_path / "gone.tar")], InputError, "cannot be read"),
+        ([str(tmp_path / "gone.tar")], InputError, "there is no such file or folder"),
         ([str(tmp_path / "x.doc")], InputError, "nothing to stream from"),
     ):
         with pytest.raises(kind, match=message):
