@@ -18,6 +18,7 @@ from functools import partial
 from threading import Event
 from time import perf_counter
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -74,19 +75,24 @@ class RayEngine:
         flag = job.out / STOP
         flag.unlink(missing_ok=True)
         # One part a task, so that no more than one is lost with a worker.
-        results = (
-            ray.data.from_items([part._asdict() for part in parts], override_num_blocks=len(parts))
-            .map_batches(
-                Worker,
-                fn_constructor_args=(os.getcwd(), job, self.make_encoder, self.cpus),
-                batch_size=1,
-                compute=ActorPoolStrategy(size=num_actors, max_tasks_in_flight_per_actor=2),
-                num_cpus=self.cpus,
-                num_gpus=self.gpus or None,
-                ray_remote_args_fn=partial(dict, max_restarts=NUM_RETRIES * num_actors, max_task_retries=NUM_RETRIES),
+        with catch_warnings():
+            simplefilter("ignore", DeprecationWarning)
+            results = (
+                ray.data.from_items([part._asdict() for part in parts], override_num_blocks=len(parts))
+                .map_batches(
+                    Worker,
+                    fn_constructor_args=(os.getcwd(), job, self.make_encoder, self.cpus),
+                    batch_size=1,
+                    compute=ActorPoolStrategy(size=num_actors, max_tasks_in_flight_per_actor=2),
+                    num_cpus=self.cpus,
+                    num_gpus=self.gpus or None,
+                    # The newest Ray warns of it and offers no other way yet to bound the attempts.
+                    ray_remote_args_fn=partial(
+                        dict, max_restarts=NUM_RETRIES * num_actors, max_task_retries=NUM_RETRIES
+                    ),
+                )
+                .iter_rows()
             )
-            .iter_rows()
-        )
         with _own_errors(ray):
             for row in results:
                 if stop.is_set():
