@@ -34,7 +34,7 @@ std::string_view id_of(const IndexFile& index, std::size_t row) {
 }  // namespace
 
 void bind_index(py::module_& module) {
-    py::class_<IndexFile>(module, "IndexFile", "An index folder, mapped.")
+    py::class_<IndexFile>(module, "IndexFile", py::module_local(), "An index folder, mapped.")
         .def(py::init<const std::string&>(), py::arg("folder"), py::call_guard<py::gil_scoped_release>())
         .def("__len__", &IndexFile::size)
         .def_property_readonly("dim", &IndexFile::dim)

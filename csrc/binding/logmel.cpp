@@ -63,7 +63,7 @@ std::size_t first_not_finite(const Dense<float>& samples) {
 }  // namespace
 
 void bind_logmel(py::module_& module) {
-    py::class_<LogMel>(module, "LogMel", "A front end; the fields are those of kernels.logmel_spec.LogMelSpec.")
+    py::class_<LogMel>(module, "LogMel", py::module_local(), "A front end; the fields are those of kernels.logmel_spec.LogMelSpec.")
         .def(py::init(&make), py::kw_only(), py::arg("name"), py::arg("sample_rate_hz"), py::arg("n_fft"), py::arg("win_length"),
              py::arg("hop_length"), py::arg("num_mels"), py::arg("f_min_hz"), py::arg("f_max_hz"), py::arg("mel_scale"),
              py::arg("mel_norm"), py::arg("right_edge"), py::arg("floor"), py::arg("log_gain"), py::arg("max_range"),

@@ -67,7 +67,7 @@ py::array_t<float> encode_text(const Model& model, const std::vector<std::string
 }  // namespace
 
 void bind_model(py::module_& module) {
-    py::class_<Model>(module, "Model", "A bundle folder: sounds and sentences in, vectors of one space out.")
+    py::class_<Model>(module, "Model", py::module_local(), "A bundle folder: sounds and sentences in, vectors of one space out.")
         .def(py::init<const std::string&, std::size_t, std::size_t>(), py::arg("folder"), py::kw_only(),
              py::arg("num_threads") = 0, py::arg("batch_tokens") = 0, py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("dim", &Model::dim)
