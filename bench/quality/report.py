@@ -25,8 +25,9 @@ from ...engine.fingerprint import Fingerprint
 from ...errors import InputError, OutputError
 from . import plots
 from .protocols import Evaluation, Settings
+from .published import published
 from .results import Section
-from .tables import headline, markdown, rows_of
+from .tables import headline, markdown, overview, rows_of
 
 LIBRARIES = ("harken", "torch", "numpy", "soundfile", "soxr", "scipy", "bm25s", "matplotlib")
 # Titles of two kinds of sections.
@@ -129,14 +130,16 @@ def write_report(folder: Path, evaluation: Evaluation, told: dict[str, Any], sys
 
 
 def as_markdown(dataset: str, sections: Sequence[Section], told: dict[str, Any], system: str) -> Iterator[str]:
-    """The report as blocks of text."""
+    """The report as blocks of text: our numbers together, then the papers' tables with our row in them."""
     yield f"## {dataset}"
     yield f"    {told['command']}"
-    yield "\n".join(summary(told))
-    for section in sections:
+    yield "\n".join(f"- {line}" for line in summary(told))
+    yield "Behind a number in [] its interval, in () what a random order reaches."
+    yield from map(markdown, overview(sections))
+    yield from dict.fromkeys(note for section in sections for note in section.notes)
+    for section in (section for section in sections if published(dataset, section.key)):
         yield f"### {headline(section)}"
         yield markdown(rows_of(dataset, section, system))
-        yield from section.notes
 
 
 def read_values(folder: Path, section: str, measure: str) -> dict[str, float]:

@@ -65,6 +65,19 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows])
 
 
+def overview(sections: Sequence[Section]) -> list[list[dict[str, Any]]]:
+    """Our numbers alone, sections with the same measures in one table: value, [95 % interval], (random order)."""
+    tables: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for section in sections:
+        columns = tuple(name for name in COLUMNS if name in section.measures)
+        told = {"": section.title, "queries": section.num_queries, "candidates": section.num_candidates}
+        for name in columns:
+            measure = section.measures[name]
+            told[name] = measure.text() + (f" ({measure.chance_text()})" if measure.chance is not None else "")
+        tables.setdefault(columns, []).append(told)
+    return list(tables.values())
+
+
 def headline(section: Section) -> str:
     """Title of a section's table."""
     return f"{section.title}: {section.num_queries} queries among {section.num_candidates}"

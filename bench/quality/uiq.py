@@ -25,6 +25,8 @@ from .metrics import UIQ_KINDS, average_uiq, hard_negative_measures, target_and_
 from .results import Measure, Section, mean, recalls
 from .retrieval import unit
 
+SHARED = "User-intent queries: R@k counts every clip that has the target's caption; HNSR, TFR and dRank look at the target alone."
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -133,6 +135,7 @@ def score_queries(
             ranks=ranks,
             query_ids=[clips[t].id for t in target],
             per_query={"rank": ranks},
+            notes=[] if right_of_clip is None else [SHARED],
         )
         if kind == "negative":
             negative = np.array([query.negative for query in asked])
