@@ -25,7 +25,7 @@ from .metrics import UIQ_KINDS, average_uiq, hard_negative_measures, target_and_
 from .results import Measure, Section, mean, recalls
 from .retrieval import unit
 
-SHARED = "User-intent queries: R@k counts every clip that has the target's caption; HNSR, TFR and dRank look at the target alone."
+SHARED = "Queries to sound: R@k counts every clip with the target's caption; HNSR, TFR and dRank the target alone."
 
 
 @dataclass(frozen=True, slots=True)
