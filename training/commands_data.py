@@ -54,9 +54,9 @@ def check(
     with errors_as_lines():
         from .data import read_dataset
 
-        if decode and audio is None:
-            raise fail("--decode wants --audio, the folder of the sounds")
         rows = read_dataset(dataset, annotation, audio, split, strict=False, **parse_options(option))
+        if decode and all(row.audio is None for row in rows.rows):
+            raise fail("--decode wants --audio, the folder of the sounds")
         if decode:
             rows.problems += _undecodable(rows.rows)
     _tell(rows, problems, as_json)

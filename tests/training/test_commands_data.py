@@ -43,6 +43,12 @@ def test_what_cannot_be_read_is_told_and_written(run, tmp_path):
     assert "test.csv:2: youtube_id: there is no sound" in err and "Yz_9a1b2c3d_0" in listed.read_text()
 
 
+def test_decoding_wants_sounds(run, tmp_path):
+    annotation, _ = miniatures.write(tmp_path, "audiocaps")
+    code, _, err = run("data", "check", "audiocaps", annotation, "--decode")
+    assert code == 2 and "--decode wants --audio" in err
+
+
 def test_data_of_ones_own_is_scanned(run, tmp_path):
     folder = tmp_path / "own"
     for i, name in enumerate(("a", "b", "c")):
@@ -82,7 +88,6 @@ def test_leakage_is_counted_and_its_pairs_written(run, tmp_path):
     ("arguments", "message"),
     [
         (["check", "cloto", "x.csv"], "dataset is 'cloto'"), (["check", "clotho", "x.csv"], "there is no such file"),
-        (["check", "clotho", "x.csv", "--decode"], "--decode wants --audio"),
         (["check", "clotho", "x.csv", "--option", "a"], "--option is 'a'; wanted NAME=VALUE"),
         (["check", "clotho", "x.csv", "--option", "a=1"], "takes no option 'a'"),
         (["leakage", "--train", "clotho", "--test", "clotho=x"], "'clotho': wanted DATASET=ANNOTATION"),
