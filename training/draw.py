@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+import torch
 
 from ..errors import InputError
 from .data import Row
@@ -47,6 +48,11 @@ class BatchSettings:
 def rng_of(seed: int, purpose: int, *place: int) -> np.random.Generator:
     """The randomness of one place."""
     return np.random.default_rng([seed, purpose, *place])
+
+
+def seed_torch(seed: int, purpose: int, *place: int) -> None:
+    """Make torch's randomness (dropout) that of one place."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, purpose, *place]).generate_state(1)[0]))
 
 
 def steps_per_epoch(num_rows: int, batch_size: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from .draw import DROPOUT, seed_torch
 from .losses import gather_rows
 
 # Loss of the gathered vectors of both sides.
@@ -28,7 +29,7 @@ class Encoder(Protocol):
 
 
 def backward(
-    encoder: Encoder, left: Sequence[Any], right: Sequence[Any], loss: Loss, *, two_passes: bool, seed: int
+    encoder: Encoder, left: Sequence[Any], right: Sequence[Any], loss: Loss, *, two_passes: bool, seed: Sequence[int]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Add the loss's gradient to the parameters.
 
@@ -37,11 +38,13 @@ def backward(
         left, right: this process's inputs; pair i is row i of both.
         loss: of all processes' vectors.
         two_passes: save memory for a second forward pass.
-        seed: of dropout, of this step and process.
+        seed: of dropout, first the run's, then what tells this step and process apart.
 
     Returns: the loss and the vectors of both sides, detached.
     """
-    sides = [_Side(encoder, inputs, 1000003 * seed + number) for number, inputs in enumerate((left, right))]
+    sides = [
+        _Side(encoder, inputs, [seed[0], DROPOUT, *seed[1:], number]) for number, inputs in enumerate((left, right))
+    ]
     vectors = [side.vectors(with_graph=not two_passes) for side in sides]
     value = loss(*(gather_rows(side.in_order(v)) for side, v in zip(sides, vectors)))
     value.backward()
@@ -56,7 +59,7 @@ def backward(
 class _Side:
     """One side's different inputs, in groups."""
 
-    def __init__(self, encoder: Encoder, inputs: Sequence[Any], seed: int) -> None:
+    def __init__(self, encoder: Encoder, inputs: Sequence[Any], seed: list[int]) -> None:
         places: dict[Hashable, int] = {}
         self._inputs = []
         self._order = []
@@ -86,5 +89,5 @@ class _Side:
         return vectors[torch.tensor([row_of[place] for place in self._order], device=vectors.device)]
 
     def _run(self, number: int) -> torch.Tensor:
-        torch.manual_seed(self._seed * 100003 + number)
+        seed_torch(*self._seed, number)
         return self._encoder([self._inputs[i] for i in self._groups[number]])

@@ -51,7 +51,7 @@ def test_two_passes_give_the_gradient_of_one(dropout, checkpoint, sounds, tmp_pa
         temperature.zero_grad()
         task.model.train()
         loss = lambda a, t: masked_bidirectional(a, t, temperature())
-        value, _, _ = backward(task.model, pairs.left, right, loss, two_passes=two_passes, seed=3)
+        value, _, _ = backward(task.model, pairs.left, right, loss, two_passes=two_passes, seed=(2**31, 5, 1))
         named = {**task.model.trainable(), "tau": temperature.log_scale}
         found.append((value, {name: p.grad.clone() for name, p in named.items()}))
     assert len(task.model.groups(pairs.left)) > 1

@@ -101,7 +101,7 @@ class ContrastiveTask:
                 pairs.right,
                 contrastive_loss(settings.loss, tau, pairs),
                 two_passes=settings.run.grad_cache,
-                seed=(settings.seed * 1000003 + step) * 1009 + parallel.rank(),
+                seed=(settings.seed, step, parallel.rank()),
             )
         top1 = float(((left @ right.T).argmax(1) == torch.arange(len(left), device=left.device)).float().mean())
         return {"loss": float(value), "tau": tau.item() if isinstance(tau, torch.Tensor) else tau, "top1": top1}

@@ -25,7 +25,7 @@ from ...errors import InputError
 from .. import parallel
 from ..config import TrainSettings
 from ..data import Row
-from ..draw import ITEM, crop, draw_rows, draw_text, rng_of
+from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch
 from ..losses import listwise_cross_entropy, rerank_cross_entropy
 from ..models.reranker import Pair, TrainableReranker
 from ..sounds import Features
@@ -128,7 +128,7 @@ class RerankTask:
         loss, right = 0.0, 0
         for first in range(0, len(own), _ROWS_A_PASS):
             places = own[first : first + _ROWS_A_PASS]
-            torch.manual_seed((s.seed * 1000003 + step) * 1009 + places[0])
+            seed_torch(s.seed, DROPOUT, step, places[0])
             pairs = [pair for place in places for pair in self._pairs(rows[place], step, place)]
             with autocast(s, self.model.backbone.device):
                 logits = self.model(pairs).unflatten(0, (len(places), -1))

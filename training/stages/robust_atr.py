@@ -24,7 +24,7 @@ from .. import parallel
 from ..config import TrainSettings
 from ..data import Row
 from ..data.sounds import load_sounds
-from ..draw import ITEM, draw_rows, draw_text, fitting, rng_of, texts_of
+from ..draw import DROPOUT, ITEM, draw_rows, draw_text, fitting, rng_of, seed_torch, texts_of
 from ..losses import cosine_l1_contrastive, gather_rows
 from ..models.robust_atr import RobustATR, as_tensors, save_checkpoint
 from .build import model_folder, open_rows, run_recipe
@@ -135,7 +135,7 @@ class RobustTask:
         learned = torch.tensor([rng.random() < s.robust.query_probability for rng in rngs], device=self.device)
         own = parallel.own_part(len(rows))
         chunks, counts = self.states.chunks(rows[own])
-        torch.manual_seed((s.seed * 1000003 + step) * 1009 + parallel.rank())
+        seed_torch(s.seed, DROPOUT, step, parallel.rank())
         self.model.train()
         plain, attended = self.model.pairs(
             as_tensors(chunks, self.device),
