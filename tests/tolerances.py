@@ -59,3 +59,7 @@ COSINE_BUNDLE = {"bfloat16": 0.999, "float16": 0.99999, "int8": 0.998}
 FLOAT16_STATES = 3e-3
 # Largest difference of a unit vector's component to transformers' on CUDA in float32, both with products of full width.
 VECTOR_CUDA_FP32 = 1e-4
+# Largest difference of a resampled sum of tones, of size 1, to the tones themselves: float32 sums of a few hundred products.
+RESAMPLED_KNOWN = 5e-7
+# The same to soxr's HQ, which at odd ratios places its outputs up to 1e-4 away from the tones.
+RESAMPLED_SOXR = 3e-4
