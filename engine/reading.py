@@ -9,8 +9,10 @@ from typing import Any
 from ..errors import AudioError
 from .audio import Waveform, source_name
 
-# Clips a chunk: with the chunk being embedded and the one being read, this bounds the memory that samples take.
-CHUNK = 256
+# Clips of a chunk, first and at most; and samples of a chunk, as far as the lengths of the chunk before tell. With the chunk
+# being embedded and the one being read, this bounds the memory that samples take to about half a gigabyte.
+FIRST_CHUNK, CHUNK = 32, 256
+CHUNK_SAMPLES = 1 << 26
 NUM_THREADS = 4
 
 
@@ -41,8 +43,14 @@ def read_chunks(sources: Sequence[Any], load: Callable[[Any, str], Waveform]) ->
 
     numbered = iter(enumerate(sources))
     with ThreadPoolExecutor(max_workers=NUM_THREADS) as threads:
-        reading = [threads.submit(read, item) for item in islice(numbered, CHUNK)]
+        start = lambda count: [threads.submit(read, item) for item in islice(numbered, count)]
+        reading = start(FIRST_CHUNK)
         while reading:
             chunk = [future.result() for future in reading]
-            reading = [threads.submit(read, item) for item in islice(numbered, CHUNK)]
+            reading = start(_next_size(chunk))
             yield chunk
+
+
+def _next_size(chunk: Sequence[Read]) -> int:
+    lengths = [len(read.got.samples) for read in chunk if isinstance(read.got, Waveform)]
+    return min(CHUNK, max(1, CHUNK_SAMPLES * len(lengths) // max(1, sum(lengths)))) if lengths else FIRST_CHUNK

@@ -25,10 +25,9 @@ from ...kernels.attention_pool import attention_pool
 from ...kernels.logmel import LogMel
 from ...kernels.pool import pool
 from ..text.template import Prompt
-from .attention import packed_attention
 from .config import read_json
 from .htsat import HTSAT, HTSATConfig
-from .layers import LayerNorm, Linear, frozen
+from .layers import Linear, PostNormLayer, PostNormNames, frozen
 from .packed import Segments
 from .roberta import Roberta, RobertaConfig
 from .transfer import Samples, put
@@ -56,29 +55,30 @@ class ClapProjection(nn.Module):
         return self.fc2(F.relu(self.fc1(one)))
 
 
-class SequenceLayer(nn.Module):
+_NAMES = PostNormNames(out="self_attn.out_proj", norm1="norm1", fc1="linear1", fc2="linear2", norm2="norm2")
+
+
+class SequenceLayer(PostNormLayer):
     """torch.nn.TransformerEncoderLayer without dropout, over packed sequences."""
 
     def __init__(
         self, weights: Weights, name: str, width: int, num_heads: int, mlp_width: int, activation: str
     ) -> None:
-        super().__init__()
-        self.num_heads, self.activation = num_heads, _ACTIVATIONS[activation]
-        self.qkv = Linear(
+        qkv = Linear(
             weights.take(f"{name}.self_attn.in_proj_weight", 3 * width, width),
             weights.take(f"{name}.self_attn.in_proj_bias", 3 * width),
         )
-        self.out = Linear.load(weights, f"{name}.self_attn.out_proj", width, width)
-        self.norm1 = LayerNorm.load(weights, f"{name}.norm1", width)
-        self.fc1 = Linear.load(weights, f"{name}.linear1", width, mlp_width)
-        self.fc2 = Linear.load(weights, f"{name}.linear2", mlp_width, width)
-        self.norm2 = LayerNorm.load(weights, f"{name}.norm2", width)
-
-    def forward(self, x_NW: torch.Tensor, segments: Segments) -> torch.Tensor:
-        q, k, v = self.qkv(x_NW).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
-        attended = packed_attention(q, k, v, segments, causal=False, scale=q.shape[-1] ** -0.5)
-        x_NW = self.norm1(x_NW + self.out(attended.flatten(1)))
-        return self.norm2(x_NW + self.fc2(self.activation(self.fc1(x_NW))))
+        super().__init__(
+            weights,
+            name,
+            _NAMES,
+            qkv,
+            width=width,
+            num_heads=num_heads,
+            mlp_width=mlp_width,
+            eps=1e-5,
+            activation=_ACTIVATIONS[activation],
+        )
 
 
 class SequenceProjection(nn.Module):
@@ -177,7 +177,7 @@ class DualEncoder(nn.Module):
 def summarise(x_NW: torch.Tensor, segments: Segments, how: Summary) -> torch.Tensor:
     """[B, W] mean, or first row, of each sequence."""
     if how == "first":
-        return x_NW[torch.tensor(segments.starts[:-1], device=x_NW.device)]
+        return x_NW[segments.cu_seqlens(x_NW.device)[:-1].long()]
     return pool(x_NW, segments.cu_seqlens(x_NW.device), mode="mean").to(x_NW.dtype)
 
 

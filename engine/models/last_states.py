@@ -20,6 +20,9 @@ from .prefix import PrefixKV, extend, prefill
 
 # Shorter beginnings cost more to attend to apart than to compute again.
 MIN_SHARED = 8
+# What follows may be this many times as long as the beginning; on a CPU, where attention in two parts is slower than in one,
+# a short beginning before a long sound saves less than it costs.
+MAX_RATIO = {"cpu": 12, "cuda": 1000}
 # Beginnings kept: one a template and instruction.
 MAX_KEPT = 16
 
@@ -49,7 +52,8 @@ class LastStates:
     def _run(
         self, beginning: tuple[int, ...], prompts: list[Prompt], audio_rows_AW: torch.Tensor | None
     ) -> torch.Tensor:
-        if len(beginning) < MIN_SHARED:
+        longest = max(len(prompt) for prompt in prompts)
+        if len(beginning) < MIN_SHARED or longest > MAX_RATIO[self._model.device.type] * len(beginning):
             return self._model.hidden(prompts, audio_rows_AW, causal=True, last_only=True)[0]
         rests = [_without(prompt, len(beginning)) for prompt in prompts]
         x_NW, segments = self._model.embed(rests, audio_rows_AW)

@@ -1,10 +1,15 @@
 """The few modules that towers and decoder are made of; each holds the tensors it was given and nothing else."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ...kernels.rmsnorm import add_rmsnorm, rmsnorm
+from .attention import self_attention
+from .packed import Segments
 from .weights import Weights
 
 
@@ -71,6 +76,46 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+@dataclass(frozen=True, slots=True)
+class PostNormNames:
+    """What a checkpoint calls the parts of a PostNormLayer."""
+
+    out: str
+    norm1: str
+    fc1: str
+    fc2: str
+    norm2: str
+
+
+class PostNormLayer(nn.Module):
+    """x = norm1(x + attention(x));  x = norm2(x + mlp(x)), every row over its whole sequence."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        name: str,
+        names: PostNormNames,
+        qkv: Linear,
+        *,
+        width: int,
+        num_heads: int,
+        mlp_width: int,
+        eps: float,
+        activation: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
+        super().__init__()
+        self.qkv, self.num_heads, self.activation = qkv, num_heads, activation
+        self.out = Linear.load(weights, f"{name}.{names.out}", width, width)
+        self.norm1 = LayerNorm.load(weights, f"{name}.{names.norm1}", width, eps)
+        self.fc1 = Linear.load(weights, f"{name}.{names.fc1}", width, mlp_width)
+        self.fc2 = Linear.load(weights, f"{name}.{names.fc2}", mlp_width, width)
+        self.norm2 = LayerNorm.load(weights, f"{name}.{names.norm2}", width, eps)
+
+    def forward(self, x_NW: torch.Tensor, segments: Segments) -> torch.Tensor:
+        x_NW = self.norm1(x_NW + self.out(self_attention(self.qkv(x_NW), self.num_heads, segments)))
+        return self.norm2(x_NW + self.fc2(self.activation(self.fc1(x_NW))))
 
 
 class RMSNorm(nn.Module):

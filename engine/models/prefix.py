@@ -22,6 +22,9 @@ from .decoder import Decoder, DecoderLayer
 from .packed import Segments
 from .transfer import put
 
+# Scores that `dense` holds at a time: 64 MiB.
+MAX_SCORES = 1 << 24
+
 
 @dataclass(frozen=True, slots=True)
 class PrefixKV:
@@ -141,22 +144,27 @@ def _attention(
 def dense(
     q_CLHD: torch.Tensor, k_CPGD: torch.Tensor, v_CPGD: torch.Tensor, *, causal: bool, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention with its log-sum-exp, in float32.
+    """Attention with its log-sum-exp, in float32, some rows at a time so that the scores stay small.
 
     Args:
         q_CLHD, k_CPGD, v_CPGD: H is a multiple of G; with `causal` L = P and row i sees rows up to i.
 
     Returns: [C, L, H, D] in the dtype of q, and [C, H, L] float32.
     """
-    length, per = q_CLHD.shape[1], q_CLHD.shape[2] // k_CPGD.shape[2]
-    # The heads that share keys become more rows of one product: [C, G, per * L, D].
-    q = q_CLHD.float().unflatten(2, (-1, per)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    runs, length, heads, _ = q_CLHD.shape
+    per, block = heads // k_CPGD.shape[2], max(16, MAX_SCORES // max(1, runs * heads * k_CPGD.shape[1]))
     k, v = (x.float().transpose(1, 2) for x in (k_CPGD, v_CPGD))
-    scores = (q * scale) @ k.transpose(-1, -2)
-    if causal:
-        future = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
-        scores.unflatten(2, (per, length)).masked_fill_(future, float("-inf"))
-    lse = scores.logsumexp(-1, keepdim=True)
-    out = (scores - lse).exp_() @ v
-    out = out.unflatten(2, (per, length)).permute(0, 3, 1, 2, 4).flatten(2, 3)
-    return out.to(q_CLHD.dtype), lse[..., 0].unflatten(2, (per, length)).flatten(1, 2)
+    outs, lses = [], []
+    for first in range(0, length, block):
+        # The heads that share keys become more rows of one product: [C, G, per * rows, D].
+        q = q_CLHD[:, first : first + block].float().unflatten(2, (-1, per)).permute(0, 2, 3, 1, 4)
+        rows, seen = q.shape[3], first + q.shape[3] if causal else k.shape[2]
+        scores = (q.flatten(2, 3) * scale) @ k[:, :, :seen].transpose(-1, -2)
+        if causal:
+            future = torch.ones(rows, rows, dtype=torch.bool, device=q.device).triu(1)
+            scores.unflatten(2, (per, rows))[..., first:].masked_fill_(future, float("-inf"))
+        lse = scores.logsumexp(-1, keepdim=True)
+        out = (scores - lse).exp_() @ v[:, :, :seen]
+        outs.append(out.unflatten(2, (per, rows)).permute(0, 3, 1, 2, 4).flatten(2, 3))
+        lses.append(lse[..., 0].unflatten(2, (per, rows)).flatten(1, 2))
+    return torch.cat(outs, 1).to(q_CLHD.dtype), torch.cat(lses, 2)

@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...errors import ModelError
-from .attention import packed_attention
-from .layers import LayerNorm, Linear, frozen
+from .layers import LayerNorm, Linear, PostNormLayer, PostNormNames, frozen
 from .packed import Segments
 from .weights import Weights
 
@@ -64,24 +63,29 @@ class RobertaConfig:
         )
 
 
-class RobertaLayer(nn.Module):
-    def __init__(self, weights: Weights, name: str, config: RobertaConfig) -> None:
-        super().__init__()
-        width, attn = config.width, f"{name}.attention"
-        self.num_heads = config.num_heads
-        parts = [f"{attn}.self.{part}" for part in ("query", "key", "value")]
-        self.qkv = Linear.load_stacked(weights, parts, width, [width] * 3)
-        self.out = Linear.load(weights, f"{attn}.output.dense", width, width)
-        self.norm1 = LayerNorm.load(weights, f"{attn}.output.LayerNorm", width, config.eps)
-        self.fc1 = Linear.load(weights, f"{name}.intermediate.dense", width, config.mlp_width)
-        self.fc2 = Linear.load(weights, f"{name}.output.dense", config.mlp_width, width)
-        self.norm2 = LayerNorm.load(weights, f"{name}.output.LayerNorm", width, config.eps)
+_NAMES = PostNormNames(
+    out="attention.output.dense",
+    norm1="attention.output.LayerNorm",
+    fc1="intermediate.dense",
+    fc2="output.dense",
+    norm2="output.LayerNorm",
+)
 
-    def forward(self, x_NW: torch.Tensor, segments: Segments) -> torch.Tensor:
-        q, k, v = self.qkv(x_NW).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
-        attended = packed_attention(q, k, v, segments, causal=False, scale=q.shape[-1] ** -0.5)
-        x_NW = self.norm1(x_NW + self.out(attended.flatten(1)))
-        return self.norm2(x_NW + self.fc2(F.gelu(self.fc1(x_NW))))
+
+class RobertaLayer(PostNormLayer):
+    def __init__(self, weights: Weights, name: str, config: RobertaConfig) -> None:
+        parts = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
+        super().__init__(
+            weights,
+            name,
+            _NAMES,
+            Linear.load_stacked(weights, parts, config.width, [config.width] * 3),
+            width=config.width,
+            num_heads=config.num_heads,
+            mlp_width=config.mlp_width,
+            eps=config.eps,
+            activation=F.gelu,
+        )
 
 
 class Roberta(nn.Module):

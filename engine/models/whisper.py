@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...kernels.logmel import LogMel, LogMelSpec, logmel
-from .attention import packed_attention
+from .attention import self_attention
 from .config import TowerConfig
 from .layers import LayerNorm, Linear, frozen
 from .packed import Segments
@@ -114,13 +114,11 @@ class TowerLayer(nn.Module):
         self.fc2 = Linear.load(weights, f"{name}.fc2", config.mlp_width, width)
 
     def forward(self, x_PW: torch.Tensor, segments: Segments) -> torch.Tensor:
-        q, k, v = self.qkv(self.norm1(x_PW)).unflatten(-1, (3, self.num_heads, -1)).unbind(1)
-        attended = packed_attention(q, k, v, segments, causal=False, scale=q.shape[-1] ** -0.5)
-        return self.finish(x_PW, attended)
+        return self.finish(x_PW, self_attention(self.qkv(self.norm1(x_PW)), self.num_heads, segments))
 
-    def finish(self, x_PW: torch.Tensor, attended_PHD: torch.Tensor) -> torch.Tensor:
+    def finish(self, x_PW: torch.Tensor, attended_PW: torch.Tensor) -> torch.Tensor:
         """The layer after its attention."""
-        x_PW = x_PW + self.out(attended_PHD.flatten(1))
+        x_PW = x_PW + self.out(attended_PW)
         return x_PW + self.fc2(F.gelu(self.fc1(self.norm2(x_PW))))
 
 

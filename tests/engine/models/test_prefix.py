@@ -66,3 +66,18 @@ def test_merged_halves_are_the_whole_attention():
     merged, _ = merge_attention(*(part[0] for half in halves for part in half))
     assert torch.isfinite(merged).all()
     assert (merged - whole[0]).abs().max() <= tolerances.LSE_MERGE * whole.abs().max()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("causal", [True, False])
+def test_rows_in_blocks_are_attended_to_as_in_one(monkeypatch, causal):
+    from harken.engine.models import prefix
+
+    generator = torch.Generator().manual_seed(6)
+    q, k, v = (torch.randn(2, 50, heads, 8, generator=generator) for heads in (6, 2, 2))
+    want = prefix.dense(q, k, v, causal=causal, scale=0.3)
+    monkeypatch.setattr(prefix, "MAX_SCORES", 1)
+    got = prefix.dense(q, k, v, causal=causal, scale=0.3)
+    for blocks, whole in zip(got, want):
+        assert blocks.shape == whole.shape
+        assert (blocks - whole).abs().max() < tolerances.STATE_INVARIANCE * whole.abs().max()
