@@ -21,6 +21,11 @@ CSRC = Path(__file__).resolve().parent / "csrc"
 class BuildCore(build_ext):
     """Builds csrc/ once: the extension `harken.csrc._C`, and in a wheel also headers, library and CMake files beside it."""
 
+    def run(self) -> None:
+        # setuptools builds aside and copies the extension into the checkout afterwards.
+        self.in_checkout = bool(self.inplace or self.editable_mode)
+        super().run()
+
     def build_extension(self, ext: Extension) -> None:
         wanted = os.environ.get("HARKEN_CSRC", "")
         if wanted == "0":
@@ -46,7 +51,7 @@ class BuildCore(build_ext):
         configure = [
             "cmake", "-S", str(CSRC), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release", "-DHARKEN_PYTHON=ON",
             "-DHARKEN_TESTS=OFF", "-DHARKEN_STATIC=OFF", "-DHARKEN_SOVERSION=OFF", "-DCMAKE_INSTALL_LIBDIR=lib",
-            f"-DHARKEN_SHARED={'OFF' if self.inplace else 'ON'}", f"-DPython_EXECUTABLE={sys.executable}",
+            f"-DHARKEN_SHARED={'OFF' if self.in_checkout else 'ON'}", f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", *shlex.split(os.environ.get("HARKEN_CMAKE_ARGS", "")),
         ]  # fmt: skip
         if shutil.which("ninja"):
@@ -54,16 +59,13 @@ class BuildCore(build_ext):
         parallel = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
         run(configure)
         run(["cmake", "--build", str(build), "--parallel", parallel])
-        components = ["python"] if self.inplace else ["python", "harken"]
+        components = ["python"] if self.in_checkout else ["python", "harken"]
         for component in components:
             install = ["cmake", "--install", str(build), "--prefix", str(package), "--component", component, "--strip"]
             run(install)
 
     def get_outputs(self) -> list[str]:
         return [path for path in super().get_outputs() if Path(path).exists()]
-
-    def copy_extensions_to_source(self) -> None:
-        """Nothing: an in-place build is installed in its place."""
 
 
 def missing_tools() -> list[str]:
@@ -96,6 +98,6 @@ setup(
         "harken.csrc": ["*.pyi"],
     },
     include_package_data=False,
-    ext_modules=[Extension("harken.csrc._C", [])],
+    ext_modules=[Extension("harken.csrc._C", [], optional=True)],
     cmdclass={"build_ext": BuildCore},
 )
