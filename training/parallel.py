@@ -69,6 +69,17 @@ def add_gradients(of_model: Iterable[torch.nn.Parameter], of_loss: Iterable[torc
             dist.all_reduce(parameter.grad)
 
 
+def total(value: float) -> float:
+    """The sum of a number over all processes."""
+    if num_processes() == 1:
+        return value
+    summed = torch.tensor(value, dtype=torch.float64)
+    if dist.get_backend() == "nccl":
+        summed = summed.cuda()
+    dist.all_reduce(summed)
+    return float(summed)
+
+
 def wait_for_all() -> None:
     if num_processes() > 1:
         dist.barrier()

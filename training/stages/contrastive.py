@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from .. import losses, parallel
+from ..ahead import Ahead
 from ..config import LossSettings, TrainSettings
 from ..grad_cache import Loss, backward
 from ..metrics import first_ranks, recall
@@ -75,6 +76,9 @@ class ContrastiveTask:
         if self.temperature is not None:
             self.temperature.to(model.backbone.device)
             self.loss_parameters = {"loss.log_scale": self.temperature.log_scale}
+        self._batch = Ahead(
+            lambda step: self.source.draw(step, parallel.own_part(settings.batch.batch_size)), settings.optim.num_steps
+        )
         self.lora_parameters = {n: p for n, p in named.items() if ".lora_" in n}
         self.head_parameters = {n: p for n, p in named.items() if ".lora_" not in n} | dict(self.loss_parameters)
 
@@ -91,7 +95,7 @@ class ContrastiveTask:
 
     def backward(self, step: int) -> dict[str, float]:
         settings = self.settings
-        pairs = self.source.draw(step, parallel.own_part(settings.batch.batch_size))
+        pairs = self._batch(step)
         tau = settings.loss.tau if self.temperature is None else self.temperature()
         self.model.train()
         with autocast(settings, self.model.backbone.device):

@@ -23,6 +23,7 @@ from ...engine.recipes.rerank import get_rerank_recipe
 from ...engine.rerank.prompts import Direction
 from ...errors import InputError
 from .. import parallel
+from ..ahead import Ahead
 from ..config import TrainSettings
 from ..data import Row
 from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch
@@ -105,6 +106,7 @@ class RerankTask:
         }
         self.train = [r for r in train if len(self._sounds.get(r.id, ())) >= wanted <= len(self._texts(r))]
         self.val = val
+        self._batch = Ahead(self._draw, settings.optim.num_steps)
         self.lora_parameters: Mapping[str, nn.Parameter] = {n: p for n, p in model.trainable().items() if ".lora_" in n}
         self.head_parameters = {n: p for n, p in model.trainable().items() if ".lora_" not in n}
         self.loss_parameters: Mapping[str, nn.Parameter] = {}
@@ -122,22 +124,28 @@ class RerankTask:
 
     def backward(self, step: int) -> dict[str, float]:
         s = self.settings
-        rows = draw_rows(self.train, step, s.seed, s.batch.batch_size)
-        own = range(len(rows))[parallel.own_part(len(rows))]
+        own = self._batch(step)
         self.model.train()
         loss, right = 0.0, 0
         for first in range(0, len(own), _ROWS_A_PASS):
-            places = own[first : first + _ROWS_A_PASS]
-            seed_torch(s.seed, DROPOUT, step, places[0])
-            pairs = [pair for place in places for pair in self._pairs(rows[place], step, place)]
+            chosen = own[first : first + _ROWS_A_PASS]
+            seed_torch(s.seed, DROPOUT, step, parallel.rank(), first)
             with autocast(s, self.model.backbone.device):
-                logits = self.model(pairs).unflatten(0, (len(places), -1))
-                value = rerank_loss(logits, s.loss.num_negatives, s.loss.listwise) * len(places) / len(rows)
+                logits = self.model([pair for pairs in chosen for pair in pairs]).unflatten(0, (len(chosen), -1))
+                share = len(chosen) / s.batch.batch_size
+                value = rerank_loss(logits, s.loss.num_negatives, s.loss.listwise) * share
             value.backward()
             loss += float(value.detach())
             odds = (logits[..., 0] - logits[..., 1]).detach()
             right += int((odds[:, :1] > odds[:, 1:]).all(1).sum())
-        return {"loss": loss, "top1": right / len(own)}
+        return {"loss": parallel.total(loss), "top1": right / len(own)}
+
+    def _draw(self, step: int) -> list[list[Pair]]:
+        """The pairs of each of this process's rows."""
+        s = self.settings
+        rows = draw_rows(self.train, step, s.seed, s.batch.batch_size)
+        own = range(len(rows))[parallel.own_part(len(rows))]
+        return [self._pairs(rows[place], step, place) for place in own]
 
     def _pairs(self, row: Row, step: int, place: int) -> list[Pair]:
         """The right pair, then its sound with wrong texts, then wrong sounds with its text."""
