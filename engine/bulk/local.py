@@ -12,14 +12,14 @@ from contextlib import closing
 from threading import Event, Thread
 from time import perf_counter
 
-from .calibrate import num_readers
+from .calibrate import choose_readers
 from .channel import Channel, Closed
 from .encoder import Encoder, MadeWith, MakeEncoder, ModelInfo
 from .job import Job, Slice
 from .ledger import Part
 from .making import Made, PartMaker
 from .parts import write_part
-from .reading import Group, read_groups
+from .reading import Group, Readers, read_groups
 from .report import Tally
 
 
@@ -27,23 +27,24 @@ class LocalEngine:
     """Threads of this process around one model.
 
     Args:
-        num_threads: that read and decode; None: as many as a short measurement finds enough.
+        num_readers: threads that read and decode; None: as many as a short measurement finds enough.
+        in_processes: decode in as many processes; None: where threads are measured to be in each other's way.
     """
 
-    def __init__(self, num_threads: int | None = None) -> None:
-        self.num_threads = num_threads
+    def __init__(self, num_readers: int | None = None, *, in_processes: bool | None = None) -> None:
+        self.num_readers, self.in_processes = num_readers, in_processes
 
     def open(self, make_encoder: MakeEncoder, made_with: MadeWith | None, instruction: str | None) -> ModelInfo:
         self.encoder = make_encoder()
         return ModelInfo.of(self.encoder, made_with, instruction)
 
     def work(self, job: Job, parts: list[Slice], *, tally: Tally, commit: Callable[[Part], None], stop: Event) -> None:
-        num_threads = self.num_threads or num_readers(job, parts, self.encoder)
-        tally.times.num_readers = num_threads
+        readers = choose_readers(job, parts, self.encoder, self.num_readers, self.in_processes)
+        tally.times.num_readers = readers.num
         groups, made = Channel[Group](2), Channel[Made](2)
         writer = _Writer(job, made, commit, tally)
         reader = Thread(
-            target=_read, args=(job, parts, self.encoder, num_threads, groups), name="harken-groups", daemon=True
+            target=_read, args=(job, parts, self.encoder, readers, groups), name="harken-groups", daemon=True
         )
         reader.start()
         writer.start()
@@ -64,9 +65,9 @@ class LocalEngine:
             raise writer.error
 
 
-def _read(job: Job, parts: list[Slice], encoder: Encoder, num_threads: int, groups: Channel[Group]) -> None:
+def _read(job: Job, parts: list[Slice], encoder: Encoder, readers: Readers, groups: Channel[Group]) -> None:
     try:
-        with closing(read_groups(job.manifest, parts, encoder, num_threads)) as reading:
+        with closing(read_groups(job.manifest, parts, encoder, readers)) as reading:
             for group in reading:
                 groups.put(group)
         groups.close()

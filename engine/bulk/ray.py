@@ -28,7 +28,7 @@ from .job import Job, Slice
 from .ledger import Part
 from .making import PartMaker
 from .parts import write_part_aside
-from .reading import read_groups
+from .reading import Readers, read_groups
 from .report import Tally
 
 # There while a run is to end: actors then pass by the parts they have not begun.
@@ -131,7 +131,7 @@ class Worker:
         """A part's ledger line, and the seconds its stages took."""
         tally = Tally(self.job.manifest.num_rows)
         maker = PartMaker(self.encoder, self.job.settings.instruction, tally)
-        with closing(read_groups(self.job.manifest, [one], self.encoder, self.num_threads)) as groups:
+        with closing(read_groups(self.job.manifest, [one], self.encoder, Readers(self.num_threads))) as groups:
             made = next(made for group in groups if (made := maker.add(group)) is not None)
         begin = perf_counter()
         line = write_part_aside(self.job.out, made, self.sink).line()

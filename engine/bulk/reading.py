@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from time import perf_counter
 
-from ...errors import AudioError
-from ..audio import Waveform, decode_part
+from ..audio import Waveform
+from .decoding import FAULTS, Decode, Fault, decoder
 from .encoder import Encoder
 from .entry import Entry
-from .fetch import ParquetSounds, fetch
 from .manifest import Manifest
 
 # A group is closed when it has that many sounds, or that many seconds of sound (115 MB at 16 kHz).
@@ -63,12 +62,24 @@ class Group:
     last: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Who reads: threads, which resample, and where asked for as many processes, which decode for them."""
+
+    num: int
+    in_processes: bool = False
+
+
 def read_groups(
-    manifest: Manifest, parts: Iterable[tuple[int, int, int]], encoder: Encoder, num_threads: int
+    manifest: Manifest, parts: Iterable[tuple[int, int, int]], encoder: Encoder, readers: Readers
 ) -> Generator[Group, None, None]:
     """Yield the sounds of parts (number, start, stop), in order, as groups; every part ends with a group marked `last`."""
-    load = loader(encoder)
-    with ThreadPoolExecutor(num_threads, thread_name_prefix="harken-read") as threads:
+    num_threads = readers.num
+    with (
+        decoder(encoder.read_limit_s, readers.num if readers.in_processes else None) as decode,
+        ThreadPoolExecutor(num_threads, thread_name_prefix="harken-read") as threads,
+    ):
+        load = loader(encoder, decode)
         try:
             group: Group | None = None
             for part, start, stop, loaded in _in_order(manifest, parts, load, threads, num_threads):
@@ -143,28 +154,20 @@ def _size(loaded: Loaded) -> int:
     return loaded.got.samples.nbytes if isinstance(loaded.got, Waveform) else 0
 
 
-def loader(encoder: Encoder) -> Callable[[int, Entry], Loaded]:
+def loader(encoder: Encoder, decode: Decode) -> Callable[[int, Entry], Loaded]:
     """A function (row, entry) -> Loaded that threads may call; it raises nothing that one sound can cause."""
-    parquets = ParquetSounds()
-    limit_s = encoder.read_limit_s
 
     def load(row: int, entry: Entry) -> Loaded:
-        seconds: dict[str, float] = {}
-        stage = "read"
-        begin = perf_counter()
-        try:
-            source = fetch(entry, parquets)
-            seconds["read"] = perf_counter() - begin
-            stage, begin = "decode", perf_counter()
-            wave = decode_part(source, entry.name, start_s=entry.start_s, end_s=entry.end_s, limit_s=limit_s)
-            seconds["decode"] = perf_counter() - begin
-            stage, begin = "segment", perf_counter()
-            clip = encoder.load_clip(wave, entry.name)
+        got, seconds = decode(entry)
+        if isinstance(got, Waveform):
+            begin = perf_counter()
+            try:
+                got = encoder.load_clip(got, entry.name)
+            except FAULTS as error:
+                got = Fault.of(error, "segment", entry)
             seconds["resample"] = perf_counter() - begin
-        except (AudioError, OSError, RuntimeError, ValueError, MemoryError) as error:
-            seconds["resample" if stage == "segment" else stage] = perf_counter() - begin
-            message = str(error) if isinstance(error, AudioError) else f"{entry.name}: {error}"
-            return Loaded(row, entry, Failed(row, entry, stage, type(error).__name__, message), seconds)
-        return Loaded(row, entry, clip, seconds)
+        if isinstance(got, Fault):
+            return Loaded(row, entry, Failed(row, entry, got.stage, got.error, got.message), seconds)
+        return Loaded(row, entry, got, seconds)
 
     return load

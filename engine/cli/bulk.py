@@ -50,6 +50,9 @@ def bulk(
         int | None, typer.Option("--part-rows", min=1, help="Sounds a part, the unit of going on [4096; tokens: 256]")
     ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="That read and decode [measured]")] = None,
+    processes: Annotated[
+        bool | None, typer.Option("--processes/--no-processes", help="Decode in as many processes [measured]")
+    ] = None,
     engine: Annotated[str, typer.Option("--engine", help="local, or ray for a cluster")] = "local",
     address: Annotated[str, typer.Option("--address", help="Of the Ray cluster")] = "auto",
     actors: Annotated[int | None, typer.Option("--actors", min=1, help="Models at work on the cluster [GPUs]")] = None,
@@ -102,7 +105,7 @@ def bulk(
                 out,
                 partial(ways.tokens, settings.dtype) if audio_tokens else ways.vectors,
                 settings=settings,
-                engine=_engine(engine, threads, address, actors, actor_gpus, actor_cpus),
+                engine=_engine(engine, threads, processes, address, actors, actor_gpus, actor_cpus),
                 duplicates=which,
                 num_first=num_first,
                 made_with=ways.made_with,
@@ -160,12 +163,12 @@ class Ways:
 
 
 def _engine(
-    name: str, threads: int | None, address: str, actors: int | None, gpus: float, cpus: int
+    name: str, threads: int | None, processes: bool | None, address: str, actors: int | None, gpus: float, cpus: int
 ) -> "LocalEngine | RayEngine":
     if name == "local":
         from ..bulk import LocalEngine
 
-        return LocalEngine(threads)
+        return LocalEngine(threads, in_processes=processes)
     if name != "ray":
         raise fail(f"--engine is {name!r}; wanted local or ray")
     from ..bulk.ray import RayEngine

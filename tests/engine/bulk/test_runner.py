@@ -1,6 +1,7 @@
 """A bulk run embeds every sound once, in order, whatever fails beside it, in whatever format, in constant memory."""
 
 import json
+import multiprocessing
 import os
 import threading
 
@@ -12,7 +13,7 @@ import soundfile
 from harken.engine.audio import load_audio
 from harken.engine.bulk import LocalEngine, Settings, run_bulk
 from harken.engine.bulk import reading as reading_module
-from harken.errors import AudioError, FileFormatError, FingerprintError, InputError
+from harken.errors import AudioError, BackendError, FileFormatError, FingerprintError, InputError
 
 from .fake import DIM, FakeEncoder
 from .sounds import break_twelve_ways, fill, tone, tone_file, write_parquet, write_tar
@@ -196,6 +197,37 @@ def test_groups_do_not_depend_on_how_fast_sounds_come(tmp_path, monkeypatch):
         batches.append(encoder.batches)
     assert trees[0] == trees[1] == trees[2] and batches[0] == batches[1] == batches[2]
     assert max(batches[0]) <= 5 and sum(batches[0]) == 60
+
+
+def test_processes_that_decode_give_the_same_bytes(tmp_path):
+    fill(tmp_path / "in", 30)
+    break_twelve_ways(tmp_path / "in" / "broken")
+    write_tar(tmp_path / "x.tar", 4)
+    write_parquet(tmp_path / "x.parquet", 6)
+    inputs = [tmp_path / name for name in ("in", "x.tar", "x.parquet")]
+    bulk(tmp_path / "threads", *inputs)
+    make, names = FakeEncoder, [str(path) for path in inputs]
+    engine = LocalEngine(2, in_processes=True)
+    report = run_bulk(names, tmp_path / "processes", make, settings=EIGHT, engine=engine)
+    assert tree(tmp_path / "processes") == tree(tmp_path / "threads") and report.progress.num_failed == 12
+    assert report.stage_s["decode"] > 0
+
+
+def test_a_decoding_process_that_dies_ends_the_run_and_not_the_sounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading_module, "GROUP_CLIPS", 2)
+    monkeypatch.setattr(reading_module, "AHEAD_CLIPS", 2)
+
+    class Killing(FakeEncoder):
+        def encode_clips(self, clips, *, instruction=None):
+            for child in multiprocessing.active_children() if clips else ():
+                child.kill()
+            return super().encode_clips(clips)
+
+    fill(tmp_path / "in", 40)
+    inputs, engine = [str(tmp_path / "in")], LocalEngine(1, in_processes=True)
+    with pytest.raises(BackendError, match="a process that decodes sounds has died"):
+        run_bulk(inputs, tmp_path / "out", Killing, settings=EIGHT, engine=engine)
+    assert bulk(tmp_path / "out", tmp_path / "in").finished and errors(tmp_path / "out") == {}
 
 
 def test_a_second_start_does_only_what_is_missing(tmp_path):
