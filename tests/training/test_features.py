@@ -6,7 +6,7 @@ import pytest
 from harken.errors import AudioError, FileFormatError
 from harken.training.data import Row
 from harken.training.features import FeatureCache, write_cache
-from harken.training.sounds import CachedFeatures
+from harken.training.listening import CachedFeatures
 
 ROWS = [Row(str(i), b"") for i in range(10)]
 

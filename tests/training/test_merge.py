@@ -9,11 +9,11 @@ from harken.engine.cli.app import app
 from harken.engine.recipes import get_recipe
 from harken.training import commands_train
 from harken.training.data import Row
+from harken.training.listening import LiveMels
 from harken.training.lora import LoraSettings
 from harken.training.models.backbone import open_backbone
 from harken.training.models.embedder import TrainableEmbedder
 from harken.training.models.prompts import Input, pad_right
-from harken.training.sounds import LiveMels
 
 from .. import tiny, tolerances
 from .runs import write_sounds

@@ -15,8 +15,8 @@ from ...errors import InputError
 from ..config import TrainSettings
 from ..data import Row
 from ..draw import ITEM, WHITENING, crop, draw_rows, draw_text, fitting, rng_of
+from ..listening import Features
 from ..models.prompts import Input
-from ..sounds import Features
 from .build import open_embedder, open_features, open_rows, usable
 from .contrastive import ContrastiveTask, Pairs, Validation
 

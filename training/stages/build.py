@@ -19,10 +19,10 @@ from .. import parallel
 from ..config import TrainSettings
 from ..data import Row
 from ..features import tower_encoder, write_cache
+from ..listening import CachedFeatures, Features, LiveMels
 from ..models.backbone import Backbone, open_backbone
 from ..models.embedder import TrainableEmbedder
 from ..rows import SourceSettings, read_rows
-from ..sounds import CachedFeatures, Features, LiveMels
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

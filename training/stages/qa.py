@@ -13,8 +13,8 @@ from ...engine.recipes.alm2vec import QUERY_INSTRUCTION
 from ..config import TrainSettings
 from ..data import Row
 from ..draw import ITEM, WHITENING, crop, draw_rows, draw_text, rng_of, texts_of
+from ..listening import Features
 from ..models.prompts import Input
-from ..sounds import Features
 from .build import open_embedder, open_features, open_rows, usable
 from .contrastive import ContrastiveTask, Pairs, Validation
 

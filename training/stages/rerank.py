@@ -27,9 +27,9 @@ from ..ahead import Ahead
 from ..config import TrainSettings
 from ..data import Row
 from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch
+from ..listening import Features
 from ..losses import listwise_cross_entropy, rerank_cross_entropy
 from ..models.reranker import Pair, TrainableReranker
-from ..sounds import Features
 from .build import autocast, open_features, open_rows, open_run_backbone, usable
 
 # Rows of one pass; their gradients add up to the batch's.

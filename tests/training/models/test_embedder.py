@@ -10,11 +10,11 @@ from harken.engine.recipes import get_recipe
 from harken.errors import InputError, ModelError
 from harken.training.data import Row
 from harken.training.features import tower_encoder
+from harken.training.listening import LiveMels
 from harken.training.lora import LoraSettings, lora_layers
 from harken.training.models.backbone import open_backbone
 from harken.training.models.embedder import TrainableEmbedder
 from harken.training.models.prompts import Input
-from harken.training.sounds import LiveMels
 
 from ... import tiny, tiny_midasheng, tolerances
 from ..runs import write_sounds
