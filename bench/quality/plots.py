@@ -36,6 +36,10 @@ def _png(figure: Any) -> bytes:
 def recall_curves(sections: Sequence[Section], title: str) -> bytes:
     """Share of queries whose first right candidate stands at rank k or before, over k."""
     figure, axes = _figure(7.2)
+    if len(sections) > 10:
+        from matplotlib import colormaps
+
+        axes.set_prop_cycle(color=colormaps["tab20"].colors)  # type: ignore[attr-defined]
     for section in sections:
         ks = np.unique(np.geomspace(1, section.num_candidates, 80).round().astype(int))
         ranks = np.asarray(section.ranks)
