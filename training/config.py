@@ -133,7 +133,7 @@ class TrainSettings:
     recipe: str = ""
     # Fields of the recipe that this run changes.
     recipe_overrides: Mapping[str, Any] = field(default_factory=dict)
-    # Adapter to start from (same LoRA settings); None: from nothing.
+    # Adapter to start from (same LoRA settings); "harken-mini": the built-in model's; None: from nothing.
     init: str | None = None
     # Start heads from whitened states of this many rows; 0: as drawn, or as `init` has them.
     num_whitening: int = 0

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -30,6 +31,13 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def model_folder(settings: TrainSettings) -> Path:
     """Where the run's checkpoint is."""
     return build_mini() if settings.model == "mini" else resolve(settings.model)
+
+
+def init_folder(settings: TrainSettings) -> Path | None:
+    """The adapter that the run starts from."""
+    if settings.init == "harken-mini":
+        return Path(str(files("harken.engine") / "assets" / "mini"))
+    return None if settings.init is None else Path(settings.init)
 
 
 def open_run_backbone(settings: TrainSettings) -> Backbone:

@@ -21,7 +21,7 @@ from ..grad_cache import Loss, backward
 from ..metrics import first_ranks, recall
 from ..models.embedder import TrainableEmbedder
 from ..models.prompts import Input
-from .build import autocast
+from .build import autocast, init_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class ContrastiveTask:
 
     def start(self) -> None:
         """Take over `init`, then whiten the heads, as the settings say."""
-        if self.settings.init is not None:
-            self.model.load(self.settings.init)
+        if (init := init_folder(self.settings)) is not None:
+            self.model.load(init)
         if self.settings.num_whitening:
             self.model.eval()
             self.model.whiten(self.source.whitening(self.settings.num_whitening))

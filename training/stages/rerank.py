@@ -30,7 +30,7 @@ from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch
 from ..listening import Features
 from ..losses import listwise_cross_entropy, rerank_cross_entropy
 from ..models.reranker import Pair, TrainableReranker
-from .build import autocast, open_features, open_rows, open_run_backbone, usable
+from .build import autocast, init_folder, open_features, open_rows, open_run_backbone, usable
 
 # Rows of one pass; their gradients add up to the batch's.
 _ROWS_A_PASS = 8
@@ -116,8 +116,8 @@ class RerankTask:
 
     def start(self) -> None:
         """Take over `init`: a reranker's adapter, or the retriever's."""
-        if self.settings.init is not None:
-            self.model.load(self.settings.init)
+        if (init := init_folder(self.settings)) is not None:
+            self.model.load(init)
 
     def after_step(self) -> None:
         self.model.after_step()
