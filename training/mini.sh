@@ -21,7 +21,7 @@ run mini-one-head;   score mini-one-head
 
 # The retriever that is committed, trained on with Hybrid-NCE and tags; the reranker on its mistakes.
 run mini-final;      score mini-final
-[ -f runs/negatives.jsonl ] || harken mine hard manifest=sounds:train -o runs/negatives.jsonl
+[ -f runs/negatives.jsonl ] || harken mine hard manifest:train=sounds -o runs/negatives.jsonl
 run mini-rerank
 python -m harken.training.evaluate_rerank "$here/configs/mini-rerank.json" --data sounds --out runs/rerank \
   --val runs/mini-final.val.npz --test runs/mini-final.test.npz
