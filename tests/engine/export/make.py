@@ -1,12 +1,13 @@
 """Tiny checkpoints with adapters and recipes, for exports."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from harken.engine.models.names import canonical
 
@@ -61,3 +62,35 @@ def mini(folder: Path, *, dim: int = 24) -> Model:
     tiny.qwen2_audio(folder / "model", text="llama", num_mels=80)
     tiny.write_heads(folder / "model", ["audio_head", "text_head"], width=48, dim=dim)
     return Model(folder / "model", lora(folder / "model", folder / "lora"), "harken-mini")
+
+
+def shallow(folder: Path, source: Path) -> Path:
+    """A checkpoint with one layer where `source` has several, because tracing takes seconds a layer.
+
+    Of HTSAT's stages the first keeps two layers, of which one is shifted.
+    """
+    folder.mkdir(parents=True)
+    for path in source.iterdir():
+        if not path.name.startswith("model"):
+            (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    inner = config.get("thinker_config", config)
+    for part in (inner.get("text_config", {}), inner.get("audio_config", {}), inner.get("projection", {})):
+        part.update({key: 1 for key in ("num_hidden_layers", "encoder_layers", "num_layers") if key in part})
+    inner.get("audio_encoder_config", {}).update(depth=1)
+    if "depths" in inner.get("audio_config", {}):
+        inner["audio_config"]["depths"] = [2, 1, 1, 1]
+    (folder / "config.json").write_text(json.dumps(config))
+    kept = {}
+    for file in source.glob("model*.safetensors"):
+        for key, tensor in load_file(file).items():
+            stage = re.search(r"audio_encoder\.layers\.(\d+)\.blocks\.(\d+)\.", key)
+            layer = re.search(r"\.(?:layers|layer|blocks)\.(\d+)\.", key)
+            if stage:
+                deep = int(stage[2]) > (int(stage[1]) == 0)
+            else:
+                deep = layer is not None and int(layer[1]) > 0 and ".downsample." not in key and "visual." not in key
+            if not deep:
+                kept[key] = tensor
+    save_file(kept, folder / "model.safetensors")
+    return folder

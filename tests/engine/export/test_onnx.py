@@ -21,6 +21,7 @@ from harken.engine.models.transfer import Samples
 from harken.errors import FileFormatError, InputError, ModelError
 
 from ... import tiny, tiny_clap, tiny_midasheng, tolerances
+from . import make
 from .test_graphs import LENGTHS, TEXTS
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
@@ -30,22 +31,39 @@ import onnx  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def exported(omni, mini, tmp_path_factory):
-    """name -> the exported folder and the Embedder that it must equal."""
+def shallow(omni, mini, tmp_path_factory):
+    """name -> arguments of a model with one layer."""
+    place = tmp_path_factory.mktemp("shallow")
+
+    def of(name, source, recipe, adapted):
+        folder = make.shallow(place / name, source)
+        return {
+            "model": folder,
+            "adapter": make.lora(folder, place / f"{name}-lora") if adapted else None,
+            "recipe": recipe,
+        }
+
+    return {
+        "omni": of("omni", omni.folder, omni.recipe, True),
+        "mini": of("mini", mini.folder, mini.recipe, True),
+        "dasheng": of("dasheng", tiny_midasheng.midasheng(place / "deep-mid"), "alm2vec", False),
+        "atr": of("atr", tiny_clap.robust_atr(place / "deep-atr"), "robust-atr", False),
+    }
+
+
+@pytest.fixture(scope="module")
+def exported(shallow, tmp_path_factory):
+    """name -> the exported folder and the Embedder that it must equal, made once."""
     place, made = tmp_path_factory.mktemp("onnx"), {}
-    midasheng = {"model": tiny_midasheng.midasheng(place / "mid"), "adapter": None, "recipe": "alm2vec"}
 
     def get(name):
         if name not in made:
-            args = {"omni": omni.args, "mini": mini.args, "dasheng": midasheng}[name] if name != "atr" else atr()
+            args = shallow[name]
             made[name] = (
-                export(**args, to="onnx", out=place / f"{name}-out"),
+                export(**args, to="onnx", out=place / name),
                 harken.load(args["model"], recipe=args["recipe"], adapter=args["adapter"], device="cpu"),
             )
         return made[name]
-
-    def atr():
-        return {"model": tiny_clap.robust_atr(place / "atr"), "adapter": None, "recipe": "robust-atr"}
 
     return get
 
@@ -136,8 +154,8 @@ def test_the_self_test_passes_and_notices_a_change(exported, tmp_path, monkeypat
         check_export(tmp_path)
 
 
-def test_half_precision_keeps_float32_outside_and_stays_near(mini, tmp_path):
-    folder = export(**mini.args, to="onnx", out=tmp_path / "half", dtype="float16")
+def test_half_precision_keeps_float32_outside_and_stays_near(shallow, tmp_path):
+    folder = export(**shallow["mini"], to="onnx", out=tmp_path / "half", dtype="float16")
     facts = manifest.read_manifest(folder)["graphs"]["embedder"]["inputs"]
     assert facts["audio_rows"]["dtype"] == "float32"
     rows = check_export(folder)
