@@ -17,7 +17,10 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("harken", "torch", "triton", "transformers", "peft", "numpy", "onnxruntime", "faiss-cpu", "usearch")
+PACKAGES = (
+    "harken", "torch", "triton", "transformers", "peft", "sentence-transformers", "vllm", "onnxruntime", "numpy", "faiss-cpu",
+    "usearch", "torchaudio", "cupy-cuda12x", "cupy-cuda13x",
+)  # fmt: skip
 
 
 def save(path: Path, bench: str, what: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -53,6 +56,12 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     return described
 
 
+def machine_line(device: torch.device) -> dict[str, Any]:
+    """The same in a few words, for files of one result a line: chip or card, threads, versions."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    return {"device": name, "threads": torch.get_num_threads(), **describe_versions()}
+
+
 def describe_versions() -> dict[str, str]:
     """Versions of Python and of the packages that matter, where they are installed."""
     versions = {"python": platform.python_version()}
@@ -65,6 +74,7 @@ def describe_versions() -> dict[str, str]:
 
 
 def cpu_name() -> str:
+    """The processor, as it calls itself."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

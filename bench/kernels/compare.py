@@ -8,12 +8,10 @@ a square product (bfloat16 on CUDA, float32 on the CPU), with the same clock.
 """
 
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -66,24 +64,6 @@ def ceilings(device: torch.device) -> dict[str, float]:
         "copy_gb_s": 2 * source.numel() / got["copy"].p50_ms / 1e6,
         "product_tflop_s": 2 * side**3 / got["product"].p50_ms / 1e9,
     }
-
-
-def machine(device: torch.device, *packages: str) -> dict[str, Any]:
-    """What one needs to read a figure: chip, threads, versions."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-    versions = {}
-    for package in ("torch", "triton", *packages):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {"device": name, "threads": torch.get_num_threads(), "python": platform.python_version(), **versions}
-
-
-def cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def emit(row: Mapping[str, Any], out: Path | None) -> None:

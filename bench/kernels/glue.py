@@ -19,7 +19,8 @@ from ...kernels.rmsnorm import add_rmsnorm, rmsnorm
 from ...kernels.rotary import rotary, rotary_table
 from ...kernels.swiglu import swiglu
 from ...kernels.yes_no import yes_no
-from .compare import Way, ceilings, emit, in_turns, machine
+from ..record import machine_line
+from .compare import Way, ceilings, emit, in_turns
 
 WIDTH, HEADS, KV_HEADS, HEAD_WIDTH, MLP_WIDTH = 3584, 28, 4, 128, 18944
 
@@ -64,7 +65,7 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     num_rows = args.rows or (16384 if device.type == "cuda" else 256)
-    limits, where = ceilings(device), machine(device)
+    limits, where = ceilings(device), machine_line(device)
     print(where, {name: round(value, 3) for name, value in limits.items()})
     for name, (call, elements) in operations(num_rows, device, torch.bfloat16).items():
         ways: dict[str, Way] = {"torch eager": partial(call, "reference")}

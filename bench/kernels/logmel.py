@@ -4,7 +4,7 @@ Question: what does a clip's log-mel cost, when it is not padded to 30 or 300 s?
 Gate:     every way must lie within GATE of the float64 reference on the clip's frames, or is printed as FAILED and not timed.
 Rivals:   transformers' WhisperFeatureExtractor with chunk_length 30 and 300, on the CPU and on CUDA (a clip a call, as its
           processors do); torch.stft at the clip's own length and a product, a clip a call; torchaudio the same way, if it
-          can be imported. On CUDA harken's samples lie on the device and the extractor's on the host, where each wants them.
+          can be imported, and asrfront the same way; harken's own reference where the C++ core runs. On CUDA harken's samples lie on the device and the extractor's on the host, where each wants them.
 Reads:    ms a clip; ratio = median of the rival / of harken, taken in turns; cpu = least processor time, whose ratio holds on
           a busy machine too. GB/s counts samples read and rows written once;
           TFLOP/s counts the products of the DFT and the filters as the kernel does them, unsplit.
@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...kernels.backend import available
 from ...kernels.logmel import SPECS, logmel, logmel_reference
 from ...kernels.logmel_spec import mel_filters
-from .compare import Way, ceilings, emit, in_turns, machine
+from ..record import machine_line
+from .compare import Way, ceilings, emit, in_turns
 
 SPEC = SPECS["whisper-128"]
 CAP = 30 * SPEC.sample_rate_hz
@@ -58,6 +60,18 @@ def torchaudio_way(samples_N: torch.Tensor, num_clips: int) -> dict[str, Way]:
     return {"torchaudio own length": lambda: torch.cat([clip(x) for x in samples_N.view(num_clips, -1)], dim=1).T}
 
 
+def asrfront_way(host: np.ndarray, num_clips: int) -> dict[str, Way]:
+    """asrfront's Qwen3-ASR features, a clip a call, with one window of silence behind it as `own_length`."""
+    if find_spec("asrfront") is None:
+        return {}
+    from asrfront import qwen3_asr
+
+    frames = len(host) // num_clips // SPEC.hop_length
+    clips = host.reshape(num_clips, -1)
+    clip = lambda x: qwen3_asr.log_mel(np.pad(x, (0, SPEC.n_fft)))[:, :frames]
+    return {"asrfront own length": lambda: np.concatenate([clip(x) for x in clips], axis=1).T}
+
+
 def extractor(host: np.ndarray, num_clips: int, chunk_s: int, device: str) -> Callable[[], torch.Tensor]:
     """transformers' extractor, a clip a call, padded to chunk_s; the clips' own frames of its result."""
     from transformers import WhisperFeatureExtractor
@@ -83,6 +97,12 @@ def ways_of(samples_N: torch.Tensor, num_clips: int) -> dict[str, Way]:
     ways: dict[str, Way] = {"harken": own, "torch.stft own length": own_length(samples_N, num_clips)}
     ways |= torchaudio_way(samples_N, num_clips)
     host = samples_N.cpu().numpy()
+    if not samples_N.is_cuda:
+        ways |= asrfront_way(host, num_clips)
+        if "cpp" in available(cpp=True):
+            ways["harken reference"] = lambda: (
+                logmel(samples_N, cu, SPEC, max_samples=CAP, backend="reference").features_FM
+            )
     for chunk_s in (30, 300):
         ways[f"transformers cpu {chunk_s} s"] = extractor(host, num_clips, chunk_s, "cpu")
         if samples_N.is_cuda:
@@ -115,7 +135,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    limits, where = ceilings(device), machine(device, "transformers", "torchaudio", "numpy")
+    limits, where = ceilings(device), machine_line(device)
     print(where, {name: round(value, 2) for name, value in limits.items()})
     for num_clips in args.clips or ([1, 64] if device.type == "cuda" else [1, 4]):
         generator = torch.Generator().manual_seed(0)

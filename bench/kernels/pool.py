@@ -16,7 +16,8 @@ import torch.nn.functional as functional
 from ...kernels.pool import Norm, PoolHead, pool, pool_reference
 from ...kernels.rmsnorm import rmsnorm_reference
 from ...kernels.testing import assert_as_good_as
-from .compare import Way, ceilings, emit, in_turns, machine
+from ..record import machine_line
+from .compare import Way, ceilings, emit, in_turns
 
 
 def eager(hidden_BTW: torch.Tensor, norm: Norm, head: PoolHead) -> torch.Tensor:
@@ -60,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     B, T, W = args.sequences or (64 if device.type == "cuda" else 4), args.length, args.width
-    limits, where = ceilings(device), machine(device)
+    limits, where = ceilings(device), machine_line(device)
     print(where, {name: round(value, 3) for name, value in limits.items()})
     generator = torch.Generator(device).manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator, device=device)

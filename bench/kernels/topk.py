@@ -5,7 +5,7 @@ Question: what share of the copy bandwidth (few queries) and of the product ceil
 Gate:     a rival must return harken's k-th best score within 1 %, and at least 98 % of its ids (storage rounds), or is
           printed as FAILED and not timed. Over int8 85 % will do: both rivals round the query to int8 too.
 Rivals:   CPU: numpy and torch (product, then the k best), faiss flat with and without BLAS and its scalar quantizers,
-          usearch exact. CUDA: torch and CuPy in chunks.
+          usearch exact, and harken's own reference where the C++ core runs. CUDA: torch and CuPy in chunks.
 Reads:    GB/s = N * D * itemsize / median; TFLOP/s = 2 * Q * N * D / median; ratio = median of the rival / of harken;
           cpu ratio = the same of the least processor time, for machines that are not quiet.
 """
@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...kernels.backend import available
 from ...kernels.topk import topk
-from .compare import Way, ceilings, emit, in_turns, machine
+from ..record import machine_line
+from .compare import Way, ceilings, emit, in_turns
 
 CHUNK_BYTES = 1 << 30
 
@@ -112,6 +114,8 @@ def ways_of(queries: torch.Tensor, corpus: torch.Tensor, k: int) -> dict[str, Wa
             ways["torch"] = lambda: torch_chunks(own, corpus, k)
             ways |= cupy_way(queries, corpus, k)
         return ways
+    if "cpp" in available(cpp=True):
+        ways["harken reference"] = lambda: topk(queries, corpus, k, backend="reference").ids_QK
     host = queries.numpy()
     if corpus.dtype != torch.bfloat16:
         stored = corpus.numpy()
@@ -147,7 +151,7 @@ def main() -> None:
     parser.add_argument(
         "--queries", type=int, nargs="+", default=None, help="default 1 32 1024 on CUDA, 1 32 on the CPU"
     )
-    parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--k", type=int, nargs="+", default=[100])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float16", "bfloat16", "int8"])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, help="CPU threads of every way; default: torch's")
@@ -157,7 +161,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows = args.rows or (10_000_000 if device.type == "cuda" else 200_000)
-    limits, where = ceilings(device), machine(device, "numpy", "faiss-cpu", "usearch", "cupy-cuda12x", "cupy-cuda13x")
+    limits, where = ceilings(device), machine_line(device)
     print(where, {name: round(value, 3) for name, value in limits.items()})
     generator = torch.Generator(device).manual_seed(0)
     unit: Callable[[int], torch.Tensor] = lambda n: torch.nn.functional.normalize(
@@ -167,32 +171,32 @@ def main() -> None:
     for dtype in (getattr(torch, name) for name in args.dtypes):
         corpus = (vectors * 127 / vectors.abs().max()).round().to(dtype) if dtype == torch.int8 else vectors.to(dtype)
         for Q in args.queries or ([1, 32, 1024] if device.type == "cuda" else [1, 32]):
-            queries = unit(Q)
-            ways = ways_of(queries, corpus, args.k)
-            recall = gate(ways, queries, corpus)
-            timings = in_turns(ways, device, rounds=args.rounds)
-            for name, t in timings.items():
-                gb_s = corpus.numel() * corpus.element_size() / t.p50_ms / 1e6
-                tflop_s = 2 * Q * corpus.numel() / t.p50_ms / 1e9
-                ratio = t.p50_ms / timings["harken"].p50_ms
-                cpu_ratio = t.cpu_ms / timings["harken"].cpu_ms
-                print(
-                    f"{str(dtype)[6:]:9} Q {Q:5} {name:28} {t.p50_ms:10.2f} ms ({t.p20_ms:.2f}..{t.p80_ms:.2f})"
-                    f" {gb_s:8.1f} GB/s {tflop_s:8.3f} TFLOP/s  x{ratio:.2f}"
-                    f"  cpu {t.cpu_ms:.1f} ms x{cpu_ratio:.2f}  recall {recall[name]:.4f}"
-                )
-                row = {"op": "topk", "way": name, "rows": rows, "width": args.width, "queries": Q, "k": args.k}
-                row |= {"dtype": str(dtype)[6:], "ms_p20": t.p20_ms, "ms_p50": t.p50_ms, "ms_p80": t.p80_ms}
-                row |= {
-                    "repeats": t.repeats,
-                    "gb_s": gb_s,
-                    "tflop_s": tflop_s,
-                    "ratio": ratio,
-                    "cpu_ms": t.cpu_ms,
-                    "cpu_ratio": cpu_ratio,
-                    "recall": recall[name],
-                }
-                emit(where | limits | row, args.out)
+            for k in args.k:
+                measure(unit(Q), corpus, k, args.rounds, where | limits, args.out)
+
+
+def measure(
+    queries: torch.Tensor, corpus: torch.Tensor, k: int, rounds: int, where: dict[str, Any], out: Path | None
+) -> None:
+    """Gate and time every way on one case; prints and emits a line each."""
+    (Q, width), rows, dtype = queries.shape, len(corpus), str(corpus.dtype)[6:]
+    ways = ways_of(queries, corpus, k)
+    recall = gate(ways, queries, corpus)
+    timings = in_turns(ways, corpus.device, rounds=rounds)
+    for name, t in timings.items():
+        gb_s = corpus.numel() * corpus.element_size() / t.p50_ms / 1e6
+        tflop_s = 2 * Q * corpus.numel() / t.p50_ms / 1e9
+        ratio = t.p50_ms / timings["harken"].p50_ms
+        cpu_ratio = t.cpu_ms / timings["harken"].cpu_ms
+        print(
+            f"{dtype:9} Q {Q:5} k {k:4} {name:28} {t.p50_ms:10.2f} ms ({t.p20_ms:.2f}..{t.p80_ms:.2f})"
+            f" {gb_s:8.1f} GB/s {tflop_s:8.3f} TFLOP/s  x{ratio:.2f}"
+            f"  cpu {t.cpu_ms:.1f} ms x{cpu_ratio:.2f}  recall {recall[name]:.4f}"
+        )
+        row = {"op": "topk", "way": name, "rows": rows, "width": width, "queries": Q, "k": k, "dtype": dtype}
+        row |= {"ms_p20": t.p20_ms, "ms_p50": t.p50_ms, "ms_p80": t.p80_ms, "repeats": t.repeats, "gb_s": gb_s}
+        row |= {"tflop_s": tflop_s, "ratio": ratio, "cpu_ms": t.cpu_ms, "cpu_ratio": cpu_ratio, "recall": recall[name]}
+        emit(where | row, out)
 
 
 if __name__ == "__main__":

@@ -17,14 +17,13 @@ Reads:    ratio = clips a second of harken / of the rival. CPU seconds are those
 """
 
 import argparse
-import json
-import platform
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -36,7 +35,7 @@ from ...engine.audio import load_audio, probe
 from ...engine.bulk import LocalEngine, run_bulk
 from ...engine.embedder import Embedder
 from ...engine.load import load
-from ..record import cpu_name
+from ..record import cpu_name, save
 from .encode import noise_clips
 from .rivals import Qwen2AudioPath
 
@@ -122,7 +121,7 @@ def measure(ways: dict[str, Way], folder: Path, repeats: int) -> dict[str, dict[
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--folder", type=Path, help="flat folder of sound files; default: noise written for the purpose"
@@ -138,7 +137,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="reading threads of harken")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the result as JSON")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     model = load(args.model, recipe=args.recipe, adapter=args.adapter, device="cpu")
     path = Qwen2AudioPath(model)
     ways = {
@@ -156,23 +155,26 @@ def main() -> None:
         figures = measure(ways, folder, args.repeats)
     print(f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {num_clips} files")
     ours = figures["harken bulk"]["wall_s"]
+    rows: list[dict[str, Any]] = []
     for name, told in figures.items():
+        rows.append(
+            {
+                "way": name,
+                "clips_per_s": num_clips / told["wall_s"],
+                "cpu_s_a_clip": told["cpu_s"] / num_clips,
+                "times": told["wall_s"] / ours,
+                **told,
+            }
+        )
         print(
-            f"{name:>12} {num_clips / told['wall_s']:>8.2f} clips/s {told['cpu_s'] / num_clips:>8.3f} CPU s a clip"
-            f"   {told['wall_s'] / ours:.2f}x the time of harken",
+            f"{name:>12} {rows[-1]['clips_per_s']:>8.2f} clips/s {rows[-1]['cpu_s_a_clip']:>8.3f} CPU s a clip"
+            f"   {rows[-1]['times']:.2f}x the time of harken",
             flush=True,
         )
     if args.out:
-        result = {
-            "what": "files to stored vectors, float32 on the CPU",
-            "model": model.fingerprint.to_dict(),
-            "machine": {"cpu": cpu_name(), "threads": torch.get_num_threads()},
-            "versions": {"torch": torch.__version__, "python": platform.python_version(), **path.versions()},
-            "num_clips": num_clips,
-            "options": {name: getattr(args, name) for name in ("st_batch", "loader_batch", "workers", "threads")},
-            "seconds": figures,
-        }
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        chosen = {name: getattr(args, name) for name in ("st_batch", "loader_batch", "workers", "threads", "repeats")}
+        settings = {"model": model.fingerprint.to_dict(), "num_clips": num_clips, **chosen}
+        save(args.out, "bulk", "files to stored vectors, float32 on the CPU", settings, rows)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,11 @@ Reads:    "harken" starts with nothing cached; "harken, heard" has met the candi
 """
 
 import argparse
-import json
-import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +26,7 @@ from ...engine.convert.mini import build_mini
 from ...engine.rerank.load import load_reranker
 from ...engine.rerank.prompts import Direction
 from ...engine.rerank.reranker import Reranker
-from ..record import cpu_name
+from ..record import cpu_name, save
 from .encode import noise_clips
 from .memory import PeakMemory
 from .rerank_rivals import Qwen2AudioPairs, Tokens
@@ -101,7 +98,7 @@ def measure(ways: dict[str, Way], task: Task, repeats: int, tolerance: float, de
     return list(rows.values())
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--model", help="checkpoint folder of a Qwen2-Audio; default: the built-in model's frozen parts"
@@ -113,7 +110,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=10, help="pairs a batch of 'hf batched'")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the result as JSON")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     folder = args.model or build_mini()
     load = lambda cache_bytes: load_reranker(
         folder, device=args.device, dtype=args.dtype, cache_bytes=cache_bytes, batch_tokens=8192
@@ -121,14 +118,8 @@ def main() -> None:
     model, heard = load(0), load(1 << 30)
     rival = Qwen2AudioPairs(model, folder)
     rows: list[dict] = []
-    result: dict[str, Any] = {
-        "what": f"one query, {args.candidates} candidates, {args.length:g} s clips, {args.dtype} on {args.device}",
-        "model": str(folder),
-        "machine": {"cpu": cpu_name(), "threads": torch.get_num_threads()},
-        "versions": {"torch": torch.__version__, "python": platform.python_version(), **Qwen2AudioPairs.versions()},
-        "rows": rows,
-    }
-    print(f"{result['what']}; {cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    what = f"one query, {args.candidates} candidates, {args.length:g} s clips, {args.dtype} on {args.device}"
+    print(f"{what}; {cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{'':>4} {'':14} {'ms':>10} {'decoder tokens':>15} {'audio tokens':>13} {'MiB':>7}   times harken's ms")
     tolerance = 1e-4 if args.dtype == "float32" else 2e-2
     directions: tuple[Direction, ...] = ("a2t", "t2a")
@@ -144,7 +135,8 @@ def main() -> None:
             )
         rows += measured
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        chosen = {name: getattr(args, name) for name in ("device", "dtype", "candidates", "length", "batch", "repeats")}
+        save(args.out, "rerank", what, {"model": str(folder), **chosen}, rows)
 
 
 if __name__ == "__main__":
