@@ -89,9 +89,9 @@ def write_cache(folder: str | Path, rows: Sequence[Row], encode: Encode, source:
     return problems
 
 
-def tower_encoder(model: str | Path, max_s: float = 30.0) -> Encode:
+def tower_encoder(model: str | Path, max_s: float = 30.0, device: torch.device | str = "cpu") -> Encode:
     """An `encode` for `write_cache`: the audio tower of a checkpoint, in float32, on sounds cut at `max_s`."""
-    tower = load_model(model, dtype=torch.float32, device="cpu").tower
+    tower = load_model(model, dtype=torch.float32, device=device).tower
     rate_hz = tower.spec.sample_rate_hz
 
     @torch.inference_mode()
@@ -108,10 +108,10 @@ def tower_encoder(model: str | Path, max_s: float = 30.0) -> Encode:
         encoded: Iterator[torch.Tensor] = iter(())
         if heard:
             cuts = (0, *np.cumsum([len(samples) for samples in heard]).tolist())
-            whole, lengths = tower.encode(tower.features(torch.from_numpy(np.concatenate(heard)), cuts))
+            whole, lengths = tower.encode(tower.features(torch.from_numpy(np.concatenate(heard)).to(device), cuts))
             encoded = iter(whole.split(lengths))
         for one in got:
-            yield one if isinstance(one, str) else next(encoded).numpy()
+            yield one if isinstance(one, str) else next(encoded).cpu().numpy()
 
     return encode
 

@@ -103,7 +103,8 @@ def open_features(settings: TrainSettings, backbone: Backbone, rows: Sequence[Ro
     if not (folder / "clips.json").is_file():
         if parallel.is_first():
             with_sound = [row for row in rows if row.audio is not None]
-            for problem in write_cache(folder, with_sound, tower_encoder(backbone.folder), str(backbone.folder)):
+            encode = tower_encoder(backbone.folder, device=backbone.device)
+            for problem in write_cache(folder, with_sound, encode, str(backbone.folder)):
                 print(problem, file=sys.stderr)
         parallel.wait_for_all()
     return CachedFeatures(folder)
