@@ -20,7 +20,7 @@ from .encoder import Encoder
 from .fingerprint import Fingerprint
 from .models.heads import Head
 from .models.packed import Segments
-from .models.transfer import uploaded
+from .models.transfer import put, uploaded
 from .prompts import Prompts
 from .reading import read_chunks
 from .recipes import Recipe
@@ -182,7 +182,8 @@ class Embedder:
         prompts = self._prompts.text(texts, instruction)
         vectors_BD = torch.empty(len(prompts), self.dim, device=self.model.device)
         for batch in plan_batches([len(prompt) for prompt in prompts], self.batch_tokens):
-            vectors_BD[batch] = self.encoder.text_vectors([prompts[i] for i in batch])
+            vectors = self.encoder.text_vectors([prompts[i] for i in batch])
+            vectors_BD.index_copy_(0, put(torch.tensor(batch), vectors.device), vectors)
         return vectors_BD.cpu().numpy()
 
     def text_prompt(self, text: str, *, instruction: str | None = None) -> Prompt:
@@ -247,7 +248,8 @@ class Embedder:
         pieces_CD = torch.empty(len(pieces), self.dim, device=device)
         on_device = uploaded(([pieces[i][1] for i in batch] for batch in batches), device)
         for batch, samples in zip(batches, on_device):
-            pieces_CD[batch] = self.encoder.audio_vectors(samples, [prompts[i] for i in batch])
+            vectors = self.encoder.audio_vectors(samples, [prompts[i] for i in batch])
+            pieces_CD.index_copy_(0, put(torch.tensor(batch), device), vectors)
         num_pieces = Counter(row for row, _ in pieces)
         vectors_BD = self.encoder.pool_pieces(pieces_CD, Segments.of(list(num_pieces.values())))
         return dict(zip(num_pieces, vectors_BD.cpu().numpy()))

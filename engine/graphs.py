@@ -3,8 +3,10 @@
 A batch's rows and sequences are filled up to a bucket with inert ones. They are sequences of their own at the end, so the
 real rows see the same keys as without them; what comes out for them is cut off.
 
-    rows of the batch   a a a b b b b b b . . . . . .      bucket: 15 rows, 4 sequences of at most 8 rows
+    rows of the batch   a a a b b b b b b . . . . . .      bucket: 15 rows, 4 sequences
     sequences           3     6           6           0
+
+A bucket is recorded when it comes for the second time, because recording takes much longer than running once.
 
 On CUDA a bucket is a CUDA graph over static buffers. Elsewhere `eager` stands in: the same buckets, filling and cutting,
 the layers run anew each time.
@@ -29,7 +31,9 @@ from .models.whisper import WhisperTower
 MAX_ROWS = 4096
 # Recordings kept for each stack; each holds its buffers, not its work space, which all share.
 MAX_KEPT = 32
-_MIN_STEP, _STEPS_AN_OCTAVE, _MIN_LENGTH = 64, 8, 128
+_MIN_STEP, _STEPS_AN_OCTAVE = 64, 8
+# Two bounds of a sequence's length, this and the rows of the bucket, and few numbers of sequences, so that buckets come again.
+_SHORT, _MIN_SEGMENTS = 256, 8
 
 # Called with [N, W], its cut, and options by name: gives [N, W], or with the option `last_only` a row for each sequence.
 Stack = Callable[..., torch.Tensor]
@@ -53,13 +57,13 @@ class Bucket:
 
     @classmethod
     def of(cls, segments: Segments) -> "Bucket":
-        """The smallest bucket that holds a batch; rows grow by an eighth at most, the others to powers of two."""
+        """The smallest bucket that holds a batch; rows grow by an eighth at most."""
         rows, octave = segments.num_rows, _power_of_two(segments.num_rows)
         step = max(_MIN_STEP, octave // (2 * _STEPS_AN_OCTAVE))
         num_rows = -(-rows // step) * step
-        max_length = max(_MIN_LENGTH, _power_of_two(segments.max_length))
+        max_length = _bound(segments.max_length, num_rows)
         fillers = -(-(num_rows - rows) // max_length)
-        return cls(num_rows, _power_of_two(len(segments) + fillers), max_length)
+        return cls(num_rows, max(_MIN_SEGMENTS, _power_of_two(len(segments) + fillers)), max_length)
 
     def fill(self, segments: Segments) -> Segments:
         """The cut of a batch with inert rows behind it, in sequences of at most max_length, then empty ones."""
@@ -81,6 +85,7 @@ class Captured:
     def __init__(self, stack: Stack, record: Record) -> None:
         self._stack, self._record = stack, record
         self._kept: OrderedDict[tuple[object, ...], tuple[torch.Tensor, Replay]] = OrderedDict()
+        self._seen: set[tuple[object, ...]] = set()
         self._lock = threading.Lock()
 
     def fits(self, segments: Segments) -> bool:
@@ -93,6 +98,11 @@ class Captured:
         bucket = Bucket.of(segments)
         filled = bucket.fill(segments)
         key = (bucket, x_NW.dtype, *sorted(options.items()))
+        with self._lock:
+            again = key in self._seen
+            self._seen.add(key)
+        if not again:
+            return self._stack(x_NW, segments, **options)
         with self._lock:
             if key not in self._kept:
                 buffer_NW = x_NW.new_zeros(bucket.num_rows, x_NW.shape[1])
@@ -152,7 +162,7 @@ class _StaticSegments(Segments):
 
     @property
     def max_length(self) -> int:  # type: ignore[override]
-        return max(_MIN_LENGTH, _power_of_two(max(self.lengths)))
+        return _bound(max(self.lengths), self.num_rows)
 
 
 def can_capture(device: torch.device, dtype: torch.dtype) -> bool:
@@ -172,6 +182,10 @@ def capture(model: AudioLM, record: Record) -> Captured:
         tower.stack = Captured(tower.stack, record)
     decoder.forward = Captured(decoder.forward, record)
     return decoder.forward
+
+
+def _bound(max_length: int, num_rows: int) -> int:
+    return min(_SHORT, num_rows) if max_length <= _SHORT else num_rows
 
 
 def _power_of_two(n: int) -> int:

@@ -12,6 +12,7 @@ from ..kernels.pool import Mode, Norm, pool
 from .models.heads import Head
 from .models.layers import RMSNorm
 from .models.packed import Segments
+from .models.transfer import put
 from .recipes import Recipe
 from .text.template import Prompt
 
@@ -42,7 +43,7 @@ def pool_vectors(
     device = hidden_NW.device
     spans = None
     if recipe.pooling == "mean-content":
-        spans = torch.tensor([prompt.content for prompt in prompts], dtype=torch.int32, device=device)
+        spans = put(torch.tensor([prompt.content for prompt in prompts], dtype=torch.int32), device)
     if recipe.pooling == "last":
         cu_seqlens = torch.arange(len(prompts) + 1, dtype=torch.int32, device=device)
     else:

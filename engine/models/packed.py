@@ -65,9 +65,9 @@ class Segments:
 
     def positions(self, device: torch.device | str) -> torch.Tensor:
         """[num_rows] int64; each sequence counts from 0. Computed on the device, so that it can be part of a CUDA graph."""
-        rows = torch.arange(self.num_rows, device=device)
+        rows = torch.arange(self.num_rows, dtype=torch.int32, device=device)
         starts = self.cu_seqlens(device)
-        return rows - starts[torch.bucketize(rows, starts[1:], right=True)]
+        return (rows - starts[torch.bucketize(rows, starts[1:], right=True)]).long()
 
     def last_rows(self, device: torch.device | str) -> torch.Tensor:
         """[len] int64 last row of each sequence, computed like `positions`; an empty one has some row that is not its own."""

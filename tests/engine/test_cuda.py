@@ -33,8 +33,10 @@ def exact(made):
 
 def agree(model, exact, least):
     audio, text = exact
-    assert smallest_cosine(model.encode_audio(CLIPS), audio) > least
-    assert smallest_cosine(model.encode_text(TEXTS), text) > least
+    # A graph is recorded when its bucket comes again, and then replayed.
+    for _ in range(3):
+        assert smallest_cosine(model.encode_audio(CLIPS), audio) > least
+        assert smallest_cosine(model.encode_text(TEXTS), text) > least
 
 
 def test_float32_equals_transformers(made, exact):
@@ -54,7 +56,7 @@ def test_half_precision_is_close(made, exact, dtype, graphs):
 def test_replays_of_one_graph_on_other_cuts(made):
     """The same bucket again and again with other lengths: nothing of the recorded batch stays."""
     plain, graphs = made.embedder("bfloat16", graphs=False), made.embedder("bfloat16", graphs=True)
-    for lengths in ([9600, 12800], [12800, 9600], [22400], [3200] * 6, [9600, 12800]):
+    for lengths in ([9600, 12800], [12800, 9600], [6400, 16000], [22400], [3200] * 6, [9600, 12800]):
         clips = [(tiny.wave(n, seed=len(lengths)), 16000) for n in lengths]
         assert smallest_cosine(graphs.encode_audio(clips), plain.encode_audio(clips)) > tolerances.COSINE_BF16
     assert smallest_cosine(graphs.encode_text(TEXTS), plain.encode_text(TEXTS)) > tolerances.COSINE_BF16

@@ -49,13 +49,13 @@ def test_filled_up_equals_plain(folder, options):
     captured = Captured(decoder.forward, eager)
     generator = torch.Generator().manual_seed(2)
     with torch.inference_mode():
-        for lengths in ([5], [64], [1] * 64, [30, 1, 200], [7, 7], [130], [5, 3]):
+        for lengths in ([5], [64], [1] * 64, [1] * 40, [30, 1, 300], [7, 7], [200, 9], [320], [5, 3]):
             segments = Segments.of(lengths)
             x = torch.randn(segments.num_rows, decoder.config.width, generator=generator)
             got, want = captured(x, segments, **options), decoder(x, segments, **options)
             assert got.shape == want.shape
             assert (got - want).abs().max() < tolerances.STATE_INVARIANCE * want.abs().max()
-    assert len(captured._kept) < 7
+    assert len(captured._kept) == 2
 
 
 def test_what_fills_up_is_never_seen(folder):
@@ -70,7 +70,8 @@ def test_what_fills_up_is_never_seen(folder):
         return decoder(buffer, cut, **options)
 
     with torch.inference_mode():
-        got = Captured(rubbish, eager)(x, segments, causal=False)
+        captured = Captured(rubbish, eager)
+        got = [captured(x, segments, causal=False) for _ in range(2)][1]
         want = decoder(x, segments, causal=False)
     assert (got - want).abs().max() < tolerances.STATE_INVARIANCE * want.abs().max()
 
@@ -79,9 +80,9 @@ def test_what_is_too_long_runs_as_it_is(monkeypatch):
     monkeypatch.setattr(graphs, "MAX_ROWS", 10)
     calls = []
     captured = Captured(lambda x, segments, **options: calls.append(len(x)) or x, eager)
-    captured(torch.zeros(11, 2), Segments.of([11]))
-    captured(torch.zeros(10, 2), Segments.of([10]))
-    assert calls == [11, 64] and not captured.fits(Segments.of([11])) and not captured.fits(Segments.of([]))
+    for n in (11, 11, 10, 10):
+        captured(torch.zeros(n, 2), Segments.of([n]))
+    assert calls == [11, 11, 10, 64] and not captured.fits(Segments.of([11])) and not captured.fits(Segments.of([]))
 
 
 def test_recordings_are_made_once_and_bounded(monkeypatch):
@@ -93,7 +94,7 @@ def test_recordings_are_made_once_and_bounded(monkeypatch):
         return eager(run, segments, device)
 
     captured = Captured(lambda x, segments, **options: x + 1, record)
-    for n in (5, 6, 100, 7, 200, 5, 100):
+    for n in (5, 100, 200, 6, 100, 7, 200, 5, 100):
         x = torch.full((n, 3), float(n))
         assert torch.equal(captured(x, Segments.of([n])), x + 1)
     # 64 was used last when 256 came, so 128 was given up and made again.
@@ -118,6 +119,7 @@ def test_a_whole_model_gives_the_same_vectors(folder, pooling):
     filled.encoder = LMEncoder(filled.model, recipe, {}, captured)
     for got, want in (
         (filled.encode_audio(clips), plain.encode_audio(clips)),
+        (filled.encode_audio(clips[::-1])[::-1], plain.encode_audio(clips)),
         (filled.encode_text(texts), plain.encode_text(texts)),
         (np.concatenate([filled.encode_audio([clip]) for clip in clips]), plain.encode_audio(clips)),
     ):
