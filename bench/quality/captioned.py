@@ -2,7 +2,7 @@
 
 A published dataset has captions of its own for every clip: every caption asks, and its clip alone answers. The project's
 own sounds share captions: every different first caption asks once, and right is, by `caption`, whatever clip has it as its
-first, by `group`, whatever clip is of the event class of one of those.
+first, by `group`, whatever clip is of the event class of one of those (where all clips have a class).
 
 Source: spec/recipes.md F.1; own sounds as in training/evaluate.py.
 Letters: A sounds, T texts.
@@ -66,15 +66,17 @@ class Captioned:
         texts = {text: i for i, text in enumerate(dict.fromkeys(firsts))}
         text_of_sound = np.array([texts[first] for first in firsts])
         by_caption = np.arange(len(texts))[:, None] == text_of_sound
-        groups = np.array([row.labels[0] for row in rows])
-        by_group = np.array([np.isin(groups, groups[right]) for right in by_caption])
+        rights = {"by caption": by_caption}
+        if all(row.labels for row in rows):
+            groups = np.array([row.labels[0] for row in rows])
+            rights["by group"] = np.array([np.isin(groups, groups[right]) for right in by_caption])
         captions, owner = _sharing(rows)
         return cls(
             list(texts),
             list(texts),
             np.arange(len(texts)),
             [row.id for row in rows],
-            {"by caption": by_caption, "by group": by_group},
+            rights,
             text_of_sound,
             captions,
             owner,

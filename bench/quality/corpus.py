@@ -122,7 +122,14 @@ def _own(folder: Path, split: str, allow_missing: bool) -> tuple[list[Row], Path
     if read.problems and not allow_missing:
         raise InputError(f"{path}: {len(read.problems)} lines cannot be used, the first: {read.problems[0]}")
     rows = [
-        Row(clip.id, clip.path, long=clip.captions, tags=clip.tags, labels=(spoken(clip.group),), split=clip.split)
+        Row(
+            clip.id,
+            clip.path,
+            long=clip.captions,
+            tags=clip.tags,
+            labels=(spoken(clip.group),) if clip.group else (),
+            split=clip.split,
+        )
         for clip in read.split(split)
     ]
     return rows, path, _sha256(path), read.problems

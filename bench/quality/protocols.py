@@ -157,7 +157,7 @@ def _captions(done: Evaluation, rows: list[Row], audio: np.ndarray, vectors: Vec
     done.sections += text_section(asked, vectors, **common)
     done.sections.append(modality_gap(*pairs, seed=settings.seed))
     done.projection = project(*pairs, seed=settings.seed, method=settings.projection)
-    if done.corpus.benchmark.name == "sounds":
+    if done.corpus.benchmark.name == "sounds" and all(row.labels for row in rows):
         done.sections += _labels(rows, audio, vectors, replace(settings, noise=None))
     for snr_db, noisy in _noisy(rows, vectors, settings):
         done.sections += caption_sections(asked, noisy, text, **common, suffix=f", noise at {snr_db:g} dB")

@@ -99,6 +99,27 @@ def test_a_label_that_is_only_seen_is_no_label(evaluate, files):
     assert model.read == [f"class {i}" for i in range(published_files.NUM)]
 
 
+def test_own_sounds_that_share_a_caption_or_a_class_answer_for_each_other(evaluate, files):
+    data = files("sounds")
+    rows = [json.loads(line) for line in (data / "manifest.jsonl").read_text().splitlines()]
+    # Clip 1 shares its caption with clip 0, clip 2 its class; clips 1 and 2 sound the same.
+    write_sound(data / "audio/s1.wav", 2)
+    rows[1] |= {"caption": "Sound 0.", "captions": ["Sound 0.", "Also 0."]}
+    rows[2] |= {"group": "group_0"}
+    write_lines(data / "manifest.jsonl", rows)
+    _, output, found = evaluate("sounds", data)
+    # Five different captions ask; "Sound 2." has clip 1 before clip 2, as equal scores count against it.
+    assert found["t2a by caption"]["R@1"] == found["t2a by group"]["R@1"] == "80.0"
+    # Clip 1 takes itself for "Sound 2.", which is neither its caption nor of its class.
+    assert found["a2t by caption"]["R@1"] == found["a2t by group"]["R@1"] == "83.3"
+    assert '"from": "exact", "R@1": "20.0"' in output
+    for row in rows:
+        del row["group"]
+    write_lines(data / "manifest.jsonl", rows)
+    _, _, found = evaluate("sounds", data)
+    assert "t2a by caption" in found and not {"t2a by group", "a2l"} & set(found)
+
+
 def test_questions_of_one_utterance_share_a_candidate(evaluate, files):
     model = Model()
     _, _, found = evaluate("librisqa", files("librisqa"), "--side", "answer", model=model)
@@ -124,6 +145,14 @@ def test_noise_is_a_section_a_ratio(evaluate, files, tmp_path):
     _, _, found = evaluate("clotho", files("clotho"), "--noise", tmp_path / "noise", "--snr", "60", "--snr", "-60")
     assert found["t2a, noise at 60 dB"]["R@1"] == "100.0"
     assert float(found["t2a, noise at -60 dB"]["R@1"]) < 50
+
+
+def test_published_noise_stands_beside_ours_and_says_what_its_numbers_are_not(evaluate, files, tmp_path):
+    write_sound(tmp_path / "noise/hum.wav", 3)
+    _, output, _ = evaluate("esc50", files("esc50"), "--noise", tmp_path / "noise")
+    rows = [json.loads(line) for line in output.splitlines() if '"a2l, noise at 10 dB"' in line]
+    theirs = next(row for row in rows if row["system"] == "LAION-CLAP")
+    assert theirs["mAP@10"] == "87.2" and "cannot be dB" in theirs["from"]
 
 
 def test_captions_that_were_generated_stand_for_the_sounds(evaluate, files, tmp_path):
