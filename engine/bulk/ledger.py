@@ -75,11 +75,7 @@ class Ledger:
     def __init__(self, folder: Path, *, verify: bool = True) -> None:
         self.path = folder / NAME
         self.done: dict[int, Part] = {}
-        for leftover in list(folder.rglob("*" + TMP)):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink(missing_ok=True)
+        remove_leftovers(folder)
         self._read()
         # Parts found damaged, to be done anew.
         self.redone = [
@@ -129,6 +125,15 @@ class Ledger:
                 self.tidy()
                 return
             self.done[part.part] = part
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left half written."""
+    for leftover in list(folder.rglob("*" + TMP)):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def finished_parts(folder: Path) -> list[Part]:

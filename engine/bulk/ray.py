@@ -23,9 +23,10 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 
 from ...errors import BackendError, HarkenError, InputError
+from . import files
 from .encoder import MadeWith, MakeEncoder, ModelInfo
 from .job import Job, Slice
-from .ledger import Part
+from .ledger import Part, remove_leftovers
 from .making import PartMaker
 from .parts import write_part_aside
 from .reading import Readers, read_groups
@@ -42,7 +43,7 @@ class RayEngine:
 
     Args:
         address: of the cluster: "auto" finds the one this machine belongs to; None starts one in this process.
-        num_actors: how many models; None: as many as the cluster's GPUs, at least 1.
+        num_actors: how many models; None: as many as the cluster has room for.
         gpus, cpus: of each actor; `cpus` is also how many threads read for it.
     """
 
@@ -58,7 +59,7 @@ class RayEngine:
                 ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
             except ConnectionError as error:
                 raise BackendError(f"no Ray cluster at {self.address!r}: {str(error).splitlines()[0]}") from None
-        self._refuse_too_much(ray.cluster_resources())
+        self._actors_in(ray.cluster_resources())
         self.make_encoder = make_encoder
         # This machine may have no GPU: what the model is, is asked of one that has.
         probe = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_calls=1)(_describe)
@@ -70,7 +71,7 @@ class RayEngine:
         from ray.data import ActorPoolStrategy, DataContext
 
         DataContext.get_current().enable_progress_bars = False
-        num_actors = min(self.num_actors or max(1, int(ray.cluster_resources().get("GPU", 0))), len(parts))
+        num_actors = min(self._actors_in(ray.cluster_resources()), len(parts))
         tally.times.num_readers, tally.times.num_models = self.cpus * num_actors, num_actors
         flag = job.out / STOP
         flag.unlink(missing_ok=True)
@@ -103,19 +104,24 @@ class RayEngine:
                 commit(part)
                 tally.add(part.stop - part.start, part.num_failed, part.audio_s, json.loads(row["seconds"]))
         flag.unlink(missing_ok=True)
+        remove_leftovers(job.out)
 
-    def _refuse_too_much(self, there: dict[str, float]) -> None:
-        for name, wanted in (("CPU", float(self.cpus)), ("GPU", self.gpus)):
-            if wanted > there.get(name, 0.0):
-                raise InputError(f"each actor wants {wanted:g} {name}; the cluster has {there.get(name, 0.0):g} in all")
+    def _actors_in(self, there: dict[str, float]) -> int:
+        """How many actors there will be; an actor that found no room would be waited for without end."""
+        wanted = {name: each for name, each in (("CPU", float(self.cpus)), ("GPU", self.gpus)) if each}
+        for name, each in wanted.items():
+            if each * (self.num_actors or 1) > there.get(name, 0.0):
+                raise InputError(
+                    f"{self.num_actors or 1} actors want {each:g} {name} each; the cluster has {there.get(name, 0.0):g}"
+                )
+        return self.num_actors or int(min(there[name] // each for name, each in wanted.items()))
 
 
 class Worker:
     """An actor: a model, and the parts it is given. Called with a batch {"part", "start", "stop"}."""
 
     def __init__(self, folder: str, job: Job, make_encoder: MakeEncoder, num_threads: int) -> None:
-        # Relative paths mean what they mean where the run was started.
-        os.chdir(folder)
+        _enter(folder, must=not _is_absolute(job))
         self.job, self.num_threads = job, num_threads
         self.encoder = make_encoder()
         job.model.require(self.encoder, "a worker of the cluster")
@@ -140,8 +146,22 @@ class Worker:
 
 
 def _describe(folder: str, make_encoder: MakeEncoder, made_with: MadeWith | None, instruction: str | None) -> ModelInfo:
-    os.chdir(folder)
+    _enter(folder, must=False)
     return ModelInfo.of(make_encoder(), made_with, instruction)
+
+
+def _is_absolute(job: Job) -> bool:
+    names = [files.local(name) for name in job.manifest.inputs["names"] if not files.is_remote(name)]
+    return job.out.is_absolute() and all(map(os.path.isabs, names))
+
+
+def _enter(folder: str, *, must: bool) -> None:
+    """Go where the run was started: relative paths mean there what they mean here."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        if must:
+            raise InputError(f"{folder}: is not on every node ({error.strerror}); wanted absolute paths") from None
 
 
 @contextmanager

@@ -92,6 +92,8 @@ def bulk(
         if dry_run:
             _dry_run(inputs, which, num_first, as_json)
             return
+        if metadata is not None and index is None:
+            raise fail("--metadata is for an index; give --index too")
         if audio_tokens:
             settings = Settings("tokens", store or "bfloat16", part_rows or 256, instruction)
             if index is not None or lance is not None:

@@ -127,14 +127,19 @@ def test_a_stopped_run_goes_on_elsewhere(cluster, folder, tmp_path):
     report = bulk(folder, tmp_path / "out", engine, partial(Watched, pids), stop=stop, on_progress=lambda _: stop.set())
     assert not report.finished and 0 < report.progress.num_done < 102
     assert not (tmp_path / "out" / "stop").exists()
+    # As a worker leaves it that is killed while it writes.
+    (tmp_path / "out" / "aside-x.tmp" / "vectors").mkdir(parents=True)
+    (tmp_path / "out" / "aside-x.tmp" / "vectors" / "part-000001.parquet.tmp").write_bytes(b"half")
     assert bulk(folder, tmp_path / "out", LocalEngine(2), fake.FakeEncoder).finished
     bulk(folder, tmp_path / "local", LocalEngine(2), fake.FakeEncoder)
     assert tree(tmp_path / "out") == tree(tmp_path / "local")
 
 
 def test_what_cannot_be_is_told_before_work_begins(cluster, folder, tmp_path):
-    with pytest.raises(InputError, match="each actor wants 5 CPU; the cluster has 2"):
+    with pytest.raises(InputError, match="1 actors want 5 CPU each; the cluster has 2"):
         bulk(folder, tmp_path / "a", RayEngine(cluster, cpus=5), fake.FakeEncoder)
+    with pytest.raises(InputError, match="3 actors want 1 CPU each; the cluster has 2"):
+        bulk(folder, tmp_path / "a", RayEngine(cluster, num_actors=3), fake.FakeEncoder)
     bulk(folder, tmp_path / "b", LocalEngine(2), fake.FakeEncoder)
     with pytest.raises(FingerprintError, match="'fake' there, 'other' now"):
         bulk(folder, tmp_path / "b", RayEngine(cluster), partial(fake.FakeEncoder, "other"))
