@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ..errors import BackendError
-from . import cpp as core
+from . import cpp as cpp_core
 
 BACKENDS = ("triton", "cpp", "reference")
 
@@ -72,7 +72,7 @@ def _missing(name: str) -> str | None:
     if name not in BACKENDS:
         return f"no backend of that name; wanted one of {', '.join(BACKENDS)}"
     if name == "cpp":
-        return core.missing()
+        return cpp_core.missing()
     if name == "triton" and importlib.util.find_spec("triton") is None:
         return "the package triton is not installed"
     if name == "triton" and not (interpreted() or torch.cuda.is_available()):

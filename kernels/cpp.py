@@ -14,10 +14,20 @@ from ..errors import BackendError
 
 
 @cache
+def core() -> Any:
+    """The module `harken.csrc._C`.
+
+    Raises:
+        BackendError: it was not built, or cannot be loaded here.
+    """
+    return csrc.core()
+
+
+@cache
 def missing() -> str | None:
     """Why the core cannot run here, or None."""
     try:
-        csrc.core()
+        core()
     except BackendError as error:
         return str(error)
     return None
@@ -31,4 +41,4 @@ def pool() -> Any:
 @lru_cache(maxsize=4)
 def _pool(num_threads: int, pid: int) -> Any:
     # A forked child has its own pid and none of its parent's threads.
-    return csrc.core().ThreadPool(num_threads)
+    return core().ThreadPool(num_threads)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import csrc
 from ..errors import InputError
-from .cpp import missing, pool
+from .cpp import core, missing, pool
 from .logmel_spec import LogMelSpec
 
 
@@ -29,7 +28,7 @@ def logmel_cpp(
 
 def first_not_finite(samples_N: torch.Tensor) -> int:
     """Place of the first NaN or infinity, or the number of samples."""
-    return csrc.core().first_not_finite(samples_N.detach().numpy())
+    return core().first_not_finite(samples_N.detach().numpy())
 
 
 @lru_cache(maxsize=32)
@@ -45,4 +44,4 @@ def can_compute(spec: LogMelSpec) -> bool:
 def _front_end(spec: LogMelSpec) -> Any:
     fields = asdict(spec)
     del fields["max_duration_s"]
-    return csrc.core().LogMel(**fields)
+    return core().LogMel(**fields)

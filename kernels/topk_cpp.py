@@ -7,8 +7,7 @@ of the largest; their sums are exact. Knows nothing of float8.
 import numpy as np
 import torch
 
-from .. import csrc
-from .cpp import pool
+from .cpp import core, pool
 
 # Q queries, N rows, D width, K hits.
 
@@ -37,7 +36,7 @@ def topk_cpp(
     bits = None
     if keep is not None:
         bits = np.packbits(keep.numpy(), bitorder="little") if keep.dtype == torch.bool else keep.numpy()
-    scores, ids, bad = csrc.core().topk(
+    scores, ids, bad = core().topk(
         pool(),
         queries_QD.detach().numpy(),
         rows.detach().numpy(),

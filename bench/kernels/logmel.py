@@ -3,8 +3,9 @@
 Question: what does a clip's log-mel cost, when it is not padded to 30 or 300 s?
 Gate:     every way must lie within GATE of the float64 reference on the clip's frames, or is printed as FAILED and not timed.
 Rivals:   transformers' WhisperFeatureExtractor with chunk_length 30 and 300, on the CPU and on CUDA (a clip a call, as its
-          processors do); torch.stft at the clip's own length and a product, a clip a call; torchaudio the same way, if it
-          can be imported, and asrfront the same way; harken's own reference where the C++ core runs. On CUDA harken's samples lie on the device and the extractor's on the host, where each wants them.
+          processors do); torch.stft at the clip's own length and a product, a clip a call; torchaudio and asrfront the same
+          way, where they are installed; harken's own reference where the C++ core runs. On CUDA harken's samples lie on the
+          device and the extractor's on the host, where each wants them.
 Reads:    ms a clip; ratio = median of the rival / of harken, taken in turns; cpu = least processor time, whose ratio holds on
           a busy machine too. GB/s counts samples read and rows written once;
           TFLOP/s counts the products of the DFT and the filters as the kernel does them, unsplit.

@@ -3,7 +3,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <cmath>
 #include <optional>
 
 #include "binding.h"
@@ -44,20 +43,10 @@ void compute(const LogMel& logmel, ThreadPool& pool, const Dense<float>& samples
     logmel.compute_all(samples.data(), places, to, extra_frames, cap, pool);
 }
 
-std::size_t first_not_finite(const Dense<float>& samples) {
-    const float* const x = samples.data();
-    const std::size_t n = static_cast<std::size_t>(samples.size());
+std::size_t find_not_finite(const Dense<float>& samples) {
+    const std::span<const float> view(samples.data(), static_cast<std::size_t>(samples.size()));
     const py::gil_scoped_release unlocked;
-    // x - x is 0 of a finite number only; sums of blocks are quick to look at.
-    constexpr std::size_t kBlock = 4096;
-    for (std::size_t begin = 0; begin < n; begin += kBlock) {
-        const std::size_t end = std::min(n, begin + kBlock);
-        bool all_finite = true;
-        for (std::size_t i = begin; i < end; ++i) all_finite &= std::fabs(x[i]) <= std::numeric_limits<float>::max();
-        for (std::size_t i = begin; !all_finite && i < end; ++i)
-            if (!std::isfinite(x[i])) return i;
-    }
-    return n;
+    return first_not_finite(view);
 }
 
 }  // namespace
@@ -71,7 +60,8 @@ void bind_logmel(py::module_& module) {
         .def("compute", &compute, py::arg("pool"), py::arg("samples"), py::arg("starts"), py::arg("out").noconvert(),
              py::arg("extra_frames") = 0, py::arg("max_samples") = py::none(),
              "Fill out [rows, num_mels] with the rows of clips that lie end to end; starts is [clips + 1].");
-    module.def("first_not_finite", &first_not_finite, py::arg("samples"), "Place of the first NaN or infinity, or how many there are.");
+    module.def("first_not_finite", &find_not_finite, py::arg("samples"),
+               "Place of the first NaN or infinity, or how many there are.");
 }
 
 }  // namespace harken

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <numbers>
 #include <vector>
@@ -281,6 +282,21 @@ void LogMel::compute_all(const float* samples, std::span<const std::int64_t> sta
     pool.parallel_for(num_clips, 1, [&](std::size_t clip, std::size_t) {
         compute({samples + starts[clip], length(clip)}, out + rows[clip] * mels, extra_frames, max_samples, within);
     });
+}
+
+std::size_t first_not_finite(std::span<const float> samples) noexcept {
+    // All bits of the exponent are set; a block is looked at whole, which compilers do many at a time.
+    constexpr std::uint32_t kExponent = 0x7f800000;
+    constexpr std::size_t kBlock = 1024;
+    for (std::size_t begin = 0; begin < samples.size(); begin += kBlock) {
+        const std::span<const float> block = samples.subspan(begin, std::min(kBlock, samples.size() - begin));
+        std::uint32_t found = 0;
+        for (const float x : block) found |= (std::bit_cast<std::uint32_t>(x) & kExponent) == kExponent;
+        if (!found) continue;
+        const auto bad = std::find_if(block.begin(), block.end(), [](float x) { return !std::isfinite(x); });
+        return begin + static_cast<std::size_t>(bad - block.begin());
+    }
+    return samples.size();
 }
 
 }  // namespace harken

@@ -90,4 +90,7 @@ class LogMel {
     std::unique_ptr<const Plan> plan_;
 };
 
+/// Place of the first NaN or infinity, or the number of samples.
+[[nodiscard]] std::size_t first_not_finite(std::span<const float> samples) noexcept;
+
 }  // namespace harken

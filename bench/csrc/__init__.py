@@ -1,0 +1,1 @@
+"""What the C++ core costs on CPUs, beside what one would use instead."""
