@@ -208,6 +208,8 @@ def test_no_mistake_no_difference(setup):
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_every_mistake_shows(setup, monkeypatch, name):
+    # The mistakes are made in the plain forms of the operations.
+    monkeypatch.setenv("HARKEN_BACKEND", "reference")
     model = copy.deepcopy(setup[0])
     MISTAKES[name](monkeypatch, model)
     assert difference(model, setup) > MARGIN * tolerances.HIDDEN_FP32
