@@ -3,6 +3,7 @@
 Source: own.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,8 +45,10 @@ def playable(found: Mapping[str, Any], folder: Path) -> str:
     if entry.member is not None:
         entry = _in_tar(entry)
     sound = decode_part(fetch(entry, ParquetSounds()), entry.name, start_s=entry.start_s, end_s=entry.end_s)
-    name = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in entry.id)[-120:]
-    place = folder.absolute() / f"{name}.wav"
+    name = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in entry.id)[-100:]
+    # Two ids may read alike once they are file names, and two indexes may share ids.
+    digest = hashlib.blake2b(repr(entry).encode(), digest_size=4).hexdigest()
+    place = folder.absolute() / f"{name}.{digest}.wav"
     place.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(place, sound.samples, sound.sample_rate_hz)
     return str(place)
