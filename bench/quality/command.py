@@ -214,6 +214,8 @@ def _corpora(
     """What is to be evaluated, and how."""
     from .corpus import read_corpus, read_triplet_corpus
 
+    if benchmark in ("uiq", "triplets") and (annotation, audio_dir, split) != (None, None, None):
+        raise fail(f"{benchmark} takes no --annotation, --audio-dir or --split")
     if benchmark == "triplets":
         return [(read_triplet_corpus(data), settings)]
     if benchmark != "uiq":
@@ -239,7 +241,8 @@ def _corpora(
 def _run(corpus: "Corpus", vectors: "Vectors", settings: "Settings") -> "Evaluation":
     from .protocols import evaluate
 
-    with progress_bar("embedding", len(corpus.rows)) as advance:
+    num_passes = 1 if settings.noise is None else 1 + len(settings.snrs_db)
+    with progress_bar("embedding", num_passes * len(corpus.rows)) as advance:
         vectors.progress = lambda what, count: advance(count if what != "texts" else 0)
         return evaluate(corpus, vectors, settings)
 

@@ -121,6 +121,8 @@ def _own(folder: Path, split: str, allow_missing: bool) -> tuple[list[Row], Path
     read = load_manifest(folder)
     if read.problems and not allow_missing:
         raise InputError(f"{path}: {len(read.problems)} lines cannot be used, the first: {read.problems[0]}")
+    if not (clips := read.split(split)):
+        raise InputError(f"{path}: no line is of the split {split!r}")
     rows = [
         Row(
             clip.id,
@@ -130,7 +132,7 @@ def _own(folder: Path, split: str, allow_missing: bool) -> tuple[list[Row], Path
             labels=(spoken(clip.group),) if clip.group else (),
             split=clip.split,
         )
-        for clip in read.split(split)
+        for clip in clips
     ]
     return rows, path, _sha256(path), read.problems
 

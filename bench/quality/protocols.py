@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import AudioError
+from ...errors import AudioError, InputError
 from ...training.data import Row
 from ...training.metrics import Ties
 from .baselines import cascade_sections, nearest_captions, read_captions, read_known_captions
@@ -32,6 +32,14 @@ from .sounds import Sound
 from .triplets import read_triplets, score_triplets
 from .uiq import Clip, read_queries, score_queries
 from .vectors import Vectors
+
+# Which kinds of benchmarks a setting is for.
+USED_BY = {
+    "noise": ("captions", "labels"),
+    "uiq": ("captions",),
+    "captions": ("captions",),
+    "known_captions": ("captions",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +85,9 @@ def evaluate(corpus: Corpus, vectors: Vectors, settings: Settings) -> Evaluation
         AudioError: a sound cannot be embedded, and `allow_missing` is off.
         InputError: what the protocol needs is not there; the text names it.
     """
+    _check(corpus, settings)
     if corpus.benchmark.kind == "triplets":
         return Evaluation(corpus, score_triplets(read_triplets(corpus.annotation), vectors, seed=settings.seed))
-    _check(corpus, settings)
     if corpus.benchmark.kind == "choices":
         return Evaluation(corpus, choices(corpus.rows, vectors, side=settings.choice_side, seed=settings.seed))
     rows, sounds, audio, failed = _embedded(corpus.rows, vectors, settings)
@@ -96,7 +104,12 @@ def evaluate(corpus: Corpus, vectors: Vectors, settings: Settings) -> Evaluation
 
 
 def _check(corpus: Corpus, settings: Settings) -> None:
-    """Read every file that will be needed, so that a wrong one ends the run before the sounds are embedded."""
+    """Refuse what the protocol has no use for, and read every file it will need, before the sounds are embedded."""
+    for name, kinds in USED_BY.items():
+        if getattr(settings, name) is not None and corpus.benchmark.kind not in kinds:
+            raise InputError(
+                f"{corpus.benchmark.name} is a benchmark of {corpus.benchmark.kind}; {name} is for {' and '.join(kinds)}"
+            )
     label_texts([], settings.label_template)
     if settings.noise is not None:
         Noise(settings.noise, 0.0)

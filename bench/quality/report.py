@@ -12,6 +12,7 @@ import base64
 import html
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -111,7 +112,7 @@ def write_report(folder: Path, evaluation: Evaluation, told: dict[str, Any], sys
     values = {
         f"{section.key}/{name}": np.asarray(numbers)
         for section in evaluation.sections
-        for name, numbers in {**section.per_query, "ids": np.array(section.query_ids)}.items()
+        for name, numbers in {**section.per_query, "ids": np.array(distinct(section.query_ids))}.items()
         if len(numbers)
     }
     page = _page(dataset, evaluation, told, system)
@@ -140,6 +141,16 @@ def as_markdown(dataset: str, sections: Sequence[Section], told: dict[str, Any],
     for section in (section for section in sections if published(dataset, section.key)):
         yield f"### {headline(section)}"
         yield markdown(rows_of(dataset, section, system))
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind each that was there before: a clip may be asked for more than once."""
+    seen: Counter[str] = Counter()
+    out = []
+    for name in names:
+        out.append(f"{name} ({seen[name] + 1})" if seen[name] else name)
+        seen[name] += 1
+    return out
 
 
 def read_values(folder: Path, section: str, measure: str) -> dict[str, float]:

@@ -120,6 +120,22 @@ def test_wrong_options_are_named_before_the_work_begins(run, monkeypatch, tmp_pa
     assert not run.heard
 
 
+@pytest.mark.parametrize(
+    "dataset, options, words",
+    [
+        ("esc50", ("--uiq", "x"), "esc50 is a benchmark of labels; uiq is for captions"),
+        ("mmau-mini", ("--noise", "x"), "mmau-mini is a benchmark of choices; noise is for captions and labels"),
+        ("uiq", ("--split", "val"), "uiq takes no --annotation, --audio-dir or --split"),
+        ("sounds", ("--split", "val"), "no line is of the split 'val'"),
+    ],
+)
+def test_options_without_a_use_are_refused(run, tmp_path, dataset, options, words):
+    if dataset != "uiq":
+        published_files.FILES[dataset](tmp_path)
+    code, output = run(dataset, "--data", tmp_path, *options)
+    assert code == 2 and words in output and not run.heard
+
+
 def test_a_generated_caption_that_is_missing_is_named(run, tmp_path):
     published_files.clotho(tmp_path)
     file = write_lines(tmp_path / "made.jsonl", [{"id": "Old Tap 0.wav", "caption": "a"}, {"id": "Old Tap 1.wav"}])

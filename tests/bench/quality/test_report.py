@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harken.bench.quality import command
+from harken.bench.quality.report import distinct
 from harken.engine.cli.app import app
 
 from . import published_files
@@ -77,6 +78,10 @@ def test_two_reports_are_compared_query_by_query(run, report):
     assert told["queries"] == 6 and told[str(ours)] == 1.0 > told[str(theirs)] and told["num_different"] == 2
     result = CliRunner().invoke(app, ["eval-compare", str(ours), str(theirs), "--section", "x2y"])
     assert result.exit_code == 2 and "has no 'mAP@10' of 'x2y'" in result.output and "t2a" in result.output
+
+
+def test_a_clip_that_is_asked_for_twice_has_two_values():
+    assert distinct(["a", "b", "a", "a"]) == ["a", "b", "a (2)", "a (3)"]
 
 
 def test_uiq_is_the_mean_of_its_three_sets(run, tmp_path):
