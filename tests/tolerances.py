@@ -63,3 +63,5 @@ VECTOR_CUDA_FP32 = 1e-4
 RESAMPLED_KNOWN = 5e-7
 # The same to soxr's HQ, which at odd ratios places its outputs up to 1e-4 away from the tones.
 RESAMPLED_SOXR = 3e-4
+# Smallest cosine of a vector of the built-in model in bfloat16 with the float32 one; 0.9978 was measured on 29 clips.
+COSINE_BF16_BUILT_IN = 0.995

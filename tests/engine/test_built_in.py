@@ -58,3 +58,17 @@ def test_a_sound_finds_itself(model, clips):
     again = model.encode_audio([CLIPS / clips[3]["file"]])
     hits = index.search(again, k=1, fingerprint=model.fingerprint)
     assert hits.ids == [[clips[3]["file"]]] and hits.scores[0, 0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_bfloat16_is_close_and_finds_the_same(model, clips):
+    """The fast choice on a CPU that multiplies bfloat16."""
+    half = harken.load(device="cpu", dtype="bfloat16")
+    files, texts = [CLIPS / clip["file"] for clip in clips[:8]], [clip["caption"] for clip in clips[:8]]
+    sounds, words = (
+        (model.encode_audio(files), half.encode_audio(files)),
+        (model.encode_text(texts), half.encode_text(texts)),
+    )
+    for exact, fast in (sounds, words):
+        assert (exact * fast).sum(1).min() > tolerances.COSINE_BF16_BUILT_IN
+    exact, fast = (w @ s.T for w, s in zip(words, sounds))
+    assert np.abs(exact - fast).max() < 0.03
