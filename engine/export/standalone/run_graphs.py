@@ -37,7 +37,7 @@ class Graphs:
         """The outputs of one graph by name."""
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
-        ordered = [feeds[key] for key in self.described[name]["inputs"]]
+        ordered = [np.ascontiguousarray(feeds[key]) for key in self.described[name]["inputs"]]
         return dict(zip(self.described[name]["outputs"], self._loaded[name](ordered)))
 
     def _load(self, name: str):
