@@ -39,7 +39,11 @@ class TextPairs:
         left, right = [], []
         for place, row in enumerate(rows):
             rng = rng_of(s.seed, ITEM, step, place)
-            first = draw_text(row, rng, {"long": 1.0} if row.long else s.batch.kinds)[1]
+            # What follows from a premise is no premise of it; captions of one sound have no order.
+            if row.audio is None:
+                first = next(iter(texts_of(row).values()))[0]
+            else:
+                first = draw_text(row, rng, {"long": 1.0} if row.long else s.batch.kinds)[1]
             left.append(first)
             right.append(draw_text(row, rng, s.batch.kinds, taken=first)[1])
         same = fitting(rows, left) | fitting(rows, right)

@@ -78,8 +78,9 @@ def test_aurola_goes_from_nli_to_sounds_with_hybrid_nce(omni, sounds, tmp_path):
         **common,
     )
     first = run(text)
-    assert first.task.source.draw(0, slice(0, 1)).left[0].text.startswith("a dog barks")
-    assert first.task.source.draw(0, slice(0, 1)).right[0].text.startswith("an animal")
+    drawn = first.task.source.draw(0, slice(0, 4))
+    assert all(one.text.startswith("a dog barks") for one in drawn.left)
+    assert all(one.text.startswith("an animal") for one in drawn.right)
     clusters = tmp_path / "clusters.json"
     clusters.write_text(json.dumps({"dog": {"cluster_index": 3}, "0": {"cluster_index": None}}))
     second = settings(
