@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -8,6 +9,9 @@
 #include "cpus.h"
 #include "index_file.h"
 #include "topk.h"
+#if defined(HARKEN_WITH_CUDA)
+#include "cuda/device_corpus.h"
+#endif
 
 struct harken_index {
     explicit harken_index(const char* folder, int num_threads) : file(std::in_place, folder), pool(num_threads) {
@@ -26,6 +30,9 @@ struct harken_index {
     harken::Corpus corpus;
     std::string fingerprint;
     mutable harken::ThreadPool pool;
+#if defined(HARKEN_WITH_CUDA)
+    std::unique_ptr<harken::cuda::DeviceCorpus> on_device;
+#endif
 };
 
 using harken::Error;
@@ -56,6 +63,18 @@ harken_status harken_index_from_rows(const float* rows, size_t num_rows, size_t 
     });
 }
 
+harken_status harken_index_to_cuda(harken_index* index, int32_t device) {
+    return guarded([&] {
+        require(index, "harken_index_to_cuda", "index");
+#if defined(HARKEN_WITH_CUDA)
+        index->on_device = std::make_unique<harken::cuda::DeviceCorpus>(index->corpus, device);
+#else
+        throw Error(HARKEN_BACKEND_ERROR, "CUDA device " + std::to_string(device) +
+                                              " was asked for; this library was built without CUDA");
+#endif
+    });
+}
+
 void harken_index_free(harken_index* index) { delete index; }
 size_t harken_index_num_rows(const harken_index* index) { return index->corpus.num_rows; }
 size_t harken_index_dim(const harken_index* index) { return index->corpus.width; }
@@ -70,6 +89,20 @@ const char* harken_index_row_name(const harken_index* index, size_t row, size_t*
     return name.data();
 }
 
+harken_status harken_index_check_model(const harken_index* index, const harken_model* model) {
+    return guarded([&] {
+        require(index, "harken_index_check_model", "index");
+        require(model, "harken_index_check_model", "model");
+        const std::string fingerprint = harken_model_fingerprint(model);
+        if (!index->fingerprint.empty() && index->fingerprint != fingerprint)
+            throw Error(HARKEN_FINGERPRINT_ERROR, "the index was made by " + index->fingerprint + ", the model is " +
+                                                      fingerprint + "; their vectors cannot be compared");
+        if (harken_index_dim(index) != harken_model_dim(model))
+            throw Error(HARKEN_INVALID_ARGUMENT, "the index has vectors of " + std::to_string(harken_index_dim(index)) +
+                                                     " numbers, the model of " + std::to_string(harken_model_dim(model)));
+    });
+}
+
 harken_status harken_index_search(const harken_index* index, const float* queries, size_t num_queries, size_t k,
                                   const uint64_t* filter, float* scores, int64_t* rows) {
     return guarded([&] {
@@ -78,6 +111,9 @@ harken_status harken_index_search(const harken_index* index, const float* querie
         require(queries, "harken_index_search", "queries");
         require(scores, "harken_index_search", "scores");
         require(rows, "harken_index_search", "rows");
+#if defined(HARKEN_WITH_CUDA)
+        if (index->on_device) return index->on_device->search(queries, num_queries, k, filter, scores, rows);
+#endif
         harken::topk(index->corpus, queries, num_queries, k, filter, scores, rows, index->pool);
     });
 }

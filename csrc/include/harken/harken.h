@@ -133,6 +133,10 @@ HARKEN_API harken_status harken_index_from_rows(const float* rows, size_t num_ro
                                                 harken_index** index);
 HARKEN_API void harken_index_free(harken_index* index);
 
+/* Copy the vectors to a CUDA device (0, 1, ...), on which searches run from then on; HARKEN_BACKEND_ERROR where there is none
+ * or the library was built without CUDA. Not while other threads use the index. */
+HARKEN_API harken_status harken_index_to_cuda(harken_index* index, int32_t device);
+
 HARKEN_API size_t harken_index_num_rows(const harken_index* index);
 HARKEN_API size_t harken_index_dim(const harken_index* index);
 
@@ -149,6 +153,10 @@ HARKEN_API const char* harken_index_row_name(const harken_index* index, size_t r
  * scores, rows: [num_queries, k]; where fewer than k rows are left, the rest is -infinity and -1. */
 HARKEN_API harken_status harken_index_search(const harken_index* index, const float* queries, size_t num_queries, size_t k,
                                              const uint64_t* filter, float* scores, int64_t* rows);
+
+/* HARKEN_FINGERPRINT_ERROR where the index was made by another model than this one, whose vectors cannot be compared with
+ * it; HARKEN_INVALID_ARGUMENT where the lengths differ. An index of unknown making passes. */
+HARKEN_API harken_status harken_index_check_model(const harken_index* index, const harken_model* model);
 
 /* ---- Sounds ---- */
 

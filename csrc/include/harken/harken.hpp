@@ -170,6 +170,8 @@ class Model {
     }
 
   private:
+    friend class Index;
+
     /// Collects failures; what collecting throws must not pass through the library.
     struct Listed {
         std::vector<Failure>* failures;
@@ -222,6 +224,10 @@ class Index {
     [[nodiscard]] std::size_t dim() const noexcept { return harken_index_dim(index_.get()); }
     /// Of the model that made the vectors; "" if it is not known.
     [[nodiscard]] std::string fingerprint() const { return harken_index_fingerprint(index_.get()); }
+    /// Copy the vectors to a CUDA device, on which searches run from then on. Not while others search.
+    void to_cuda(int device = 0) { check(harken_index_to_cuda(index_.get(), device)); }
+    /// Throw where another model made the vectors; an index of unknown making passes.
+    void check_model(const Model& model) const { check(harken_index_check_model(index_.get(), model.model_.get())); }
     /// The name of a row; "" for rows without names.
     [[nodiscard]] std::string name(std::size_t row) const {
         std::size_t num_bytes = 0;
