@@ -121,6 +121,12 @@ def float8_cosines(plain: Embedder, narrow: Embedder, clips: list[np.ndarray]) -
     }
 
 
+def _length(word: str) -> str:
+    if word != "clotho" and not float(word) > 0:
+        raise ValueError
+    return word
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", choices=ARCHS, help="published sizes, random weights; default: a checkpoint")
@@ -130,7 +136,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--adapter")
     parser.add_argument("--device", help="cpu, cuda or cuda:N; default: cuda if there is one")
     parser.add_argument("--dtype", choices=list(MIN_COSINE), help="default: float32 on a CPU, bfloat16 on CUDA")
-    parser.add_argument("--lengths", nargs="+", default=["1", "3", "10", "30"], help='seconds a clip, or "clotho"')
+    parser.add_argument(
+        "--lengths", nargs="+", type=_length, default=["1", "3", "10", "30"], help='seconds a clip, or "clotho"'
+    )
     parser.add_argument("--clips", type=int, default=16, help="clips a length")
     parser.add_argument("--batch", type=int, default=8, help="clips a batch of 'hf batched'")
     parser.add_argument("--repeats", type=int, default=3)
