@@ -72,6 +72,15 @@ def test_killed_and_started_again_they_are_the_same_bytes(run, reranker, sounds,
     assert tree(out) == tree(run)
 
 
+def test_a_part_of_a_sound_is_not_taken_for_the_whole(reranker, sounds, tmp_path):
+    path = sounds / "a" / "00006.wav"
+    (tmp_path / "list.csv").write_text(f"path,id,start_s,end_s\n{path},cut,0.01,0.07\n")
+    engine, make_again = LocalEngine(1), lambda: make(reranker)
+    run_bulk([str(tmp_path / "list.csv")], tmp_path / "out", make_again, settings=SETTINGS, engine=engine)
+    tokens = AudioTokens(tmp_path / "out")
+    assert "cut" in tokens and str(path) not in tokens
+
+
 def test_another_models_ears_are_refused(run, tmp_path):
     other = harken.load_reranker(tiny.qwen2_audio(tmp_path / "m"), device="cpu")
     AudioTokens(run).require(other.model)
