@@ -127,6 +127,54 @@ def test_a_whole_model_gives_the_same_vectors(folder, pooling):
     assert captured._kept and filled.model.tower.stack._kept
 
 
+def attention_by_numbers(q, k, v, segments, *, causal, scale, last_only=False):
+    """Attention that knows of a batch's cut only what is on the device, as a recorded kernel does."""
+    starts = segments.cu_seqlens(k.device)
+    rows = torch.arange(len(k), dtype=torch.int32)
+    of_row = torch.bucketize(rows, starts[1:], right=True)
+    asking, of_asking = (starts[1:] - 1, torch.arange(len(starts) - 1)) if last_only else (rows, of_row)
+    seen = of_asking[:, None] == of_row[None]
+    if causal:
+        seen &= asking[:, None] >= rows[None]
+    per = q.shape[1] // k.shape[1]
+    scores = torch.einsum("nhd,mhd->hnm", q, k.repeat_interleave(per, 1)) * scale
+    weights = scores.masked_fill(~seen, float("-inf")).softmax(-1).nan_to_num(0.0)
+    return torch.einsum("hnm,mhd->nhd", weights, v.repeat_interleave(per, 1))
+
+
+def by_numbers(run, segments, device):
+    """A recording in all but speed: made of one cut, replayed for others that only the numbers on the device tell of."""
+    static = graphs._StaticSegments(segments.lengths)
+    out = run(static)
+
+    def replay(now):
+        static.cu_seqlens(device).copy_(now.cu_seqlens(device))
+        out.copy_(run(static))
+        return out
+
+    return replay
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+def test_a_recording_follows_the_numbers_on_the_device(folder, monkeypatch, last_only):
+    model = load_model(folder, dtype=torch.float32, device="cpu")
+    cuts = ([50, 60], [60, 50], [110], [1, 2, 100], [90, 9, 1], [128], [65])
+    generator = torch.Generator().manual_seed(8)
+    x = {cut: torch.randn(sum(cut), model.decoder.config.width, generator=generator) for cut in map(tuple, cuts)}
+    with torch.inference_mode():
+        run = lambda decoder: {
+            cut: decoder(rows, Segments.of(cut), causal=True, last_only=last_only) for cut, rows in x.items()
+        }
+        want = run(model.decoder)
+        captured = Captured(model.decoder.forward, by_numbers)
+        run(captured)
+        monkeypatch.setattr("harken.engine.models.decoder.packed_attention", attention_by_numbers)
+        got = run(captured)
+    assert len(captured._kept) == 1
+    for cut in want:
+        assert (got[cut] - want[cut]).abs().max() < tolerances.HIDDEN_FP32
+
+
 def test_graphs_want_cuda(folder):
     assert not can_capture(torch.device("cpu"), torch.bfloat16)
     with pytest.raises(InputError, match="graphs=True wants a multimodal LLM on CUDA"):
