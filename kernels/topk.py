@@ -74,9 +74,9 @@ def topk(
     check_topk(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
     chosen = pick(backend, queries_QD, corpus_ND, cpp=can_search(corpus_ND))
     if chosen == "cpp":
-        scores, ids, flagged = topk_cpp(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
-        if flagged < corpus_ND.shape[0]:
-            refuse_row(flagged)
+        scores, ids, bad = topk_cpp(queries_QD, corpus_ND, k, scales_N, keep, exclude_Q)
+        if bad < corpus_ND.shape[0]:
+            refuse_row(bad)
         return TopK(scores, ids)
     if chosen == "triton":
         from .topk_triton import topk_triton

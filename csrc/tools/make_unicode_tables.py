@@ -104,17 +104,17 @@ def main() -> None:
         "composites": "Composite",
         "combining": "ClassRange",
     }
-    parts = [
+    lines = [
         f"// Written by tools/make_unicode_tables.py from tokenizers {tokenizers.__version__}.",
         '#include "unicode_tables.h"\n\nnamespace harken::unicode {\n',
     ]
     for name, values in sizes.items():
-        parts.append(table(f"const {types[name]} {name}[]", values))
-        parts.append(f"const std::size_t num_{name} = {len(values)};\n")
+        lines.append(table(f"const {types[name]} {name}[]", values))
+        lines.append(f"const std::size_t num_{name} = {len(values)};\n")
     letters = ", ".join(f"{ord(c):#x}" for c in text)
-    parts.append(f"const char32_t decomposed[] = {{\n    {letters}}};\n")
-    parts.append("}  // namespace harken::unicode\n")
-    Path(sys.argv[1]).write_text("\n".join(parts))
+    lines.append(f"const char32_t decomposed[] = {{\n    {letters}}};\n")
+    lines.append("}  // namespace harken::unicode\n")
+    Path(sys.argv[1]).write_text("\n".join(lines))
 
 
 if __name__ == "__main__":
