@@ -28,6 +28,7 @@ from .folder import total_bytes, write_folder
 from .golden import make_golden
 from .manifest import write_manifest
 from .merged import MergedCheckpoint
+from .st_modules import reason_against, write_modules
 from .streamed import streamed_embedder
 from .tensor_file import TensorFile, num_bytes
 
@@ -70,9 +71,14 @@ def export_hf(
         write_weights(merged, folder, cast)
         embedder = streamed_embedder(source)
         write_companions(source, folder, cast, embedder)
+        if (reason := reason_against(source)) is None:
+            token = embedder.tokenizer.decode([embedder.model.audio_token_id])
+            write_modules(source, folder, width=embedder.model.width, audio_token=token)
         stored = dtype or stored_dtype(merged)
         golden = make_golden(embedder).save(folder, stored)
-        write_manifest(folder, "hf", embedder, {"dtype": stored, "golden": golden})
+        told = "written" if reason is None else f"not written: {reason}"
+        facts = {"dtype": stored, "golden": golden, "sentence_transformers": told}
+        write_manifest(folder, "hf", embedder, facts)
 
     return write_folder(out, build, num_bytes=total_bytes(merged.files))
 

@@ -224,3 +224,21 @@ def test_streamed_models_equal_loaded_ones_for_every_backbone(tmp_path):
         assert np.abs(streamed.encode_text(["rain"]) - loaded.encode_text(["rain"])).max() == 0
         clip = [(tiny.wave(30000), 16000)]
         assert np.abs(streamed.encode_audio(clip) - loaded.encode_audio(clip)).max() == 0
+
+
+def test_sentence_transformers_gives_the_same_vectors_where_it_can(mini, tmp_path):
+    transformers_of = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
+    model = tiny.qwen2_audio(tmp_path / "model")
+    out = export(model, tmp_path / "out", to="hf", recipe="qwen2-audio")
+    assert manifest.read_manifest(out)["sentence_transformers"] == "written"
+    want, got = harken.load(out, device="cpu"), transformers_of.SentenceTransformer(str(out), device="cpu")
+    texts, waves = ["rain", "a dog barks"], [tiny.wave(9000), tiny.wave(30000, 1)]
+    assert np.abs(got.encode(texts) - want.encode_text(texts)).max() < tolerances.VECTOR_FP32
+    heard = got.encode([{"array": wave, "sampling_rate": 16000} for wave in waves])
+    assert np.abs(heard - want.encode_audio([(wave, 16000) for wave in waves])).max() < tolerances.VECTOR_FP32
+
+
+def test_what_sentence_transformers_cannot_express_is_told(exported):
+    for name, reason in (("mini", "vectors go through heads"), ("omni", "models of type qwen2_5_omni are not known")):
+        assert reason in manifest.read_manifest(exported[name])["sentence_transformers"]
+        assert not (exported[name] / "modules.json").exists()
