@@ -55,6 +55,25 @@ def test_compiled_triton_refuses_cpu_tensors(no_gpu, monkeypatch):
         backend.pick("triton", X)
 
 
+def test_cpp_runs_where_the_core_was_built_and_the_operation_has_it(no_gpu, monkeypatch):
+    monkeypatch.setattr(backend.cpp_core, "missing", lambda: None)
+    assert backend.pick(None, X, cpp=True) == "cpp" and backend.pick(None, X) == "reference"
+    assert backend.available(cpp=True) == ("cpp", "reference") and "cpp" not in backend.available()
+    with pytest.raises(BackendError, match="wants CPU tensors, got meta"):
+        backend.pick("cpp", X, torch.zeros(1, device="meta"), cpp=True)
+    assert backend.pick(None, torch.zeros(1, device="meta"), cpp=True) == "reference"
+
+
+def test_without_the_core_cpu_tensors_take_the_reference(no_gpu, monkeypatch):
+    monkeypatch.setattr(backend.cpp_core, "missing", lambda: "the core was not built")
+    assert backend.pick(None, X, cpp=True) == "reference" and backend.available(cpp=True) == ("reference",)
+    with pytest.raises(BackendError, match="'cpp' cannot run: the core was not built"):
+        backend.pick("cpp", X, cpp=True)
+    monkeypatch.setenv("HARKEN_BACKEND", "cpp")
+    with pytest.raises(BackendError, match="HARKEN_BACKEND='cpp' cannot run: the core was not built"):
+        backend.pick(None, X)
+
+
 def test_bound_follows_what_plain_torch_errs():
     exact = torch.tensor([1.0, 2.0], dtype=torch.float64)
     plain = (exact + 1e-3).float()
