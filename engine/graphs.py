@@ -80,13 +80,14 @@ class Captured:
     Args:
         stack: what to record.
         record: `eager`, or a CudaGraphs.
+        lock: one for all stacks that share `record`: a replay's result is taken before another replay may write over it.
     """
 
-    def __init__(self, stack: Stack, record: Record) -> None:
+    def __init__(self, stack: Stack, record: Record, lock: threading.Lock | None = None) -> None:
         self._stack, self._record = stack, record
         self._kept: OrderedDict[tuple[object, ...], tuple[torch.Tensor, Replay]] = OrderedDict()
         self._seen: set[tuple[object, ...]] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock() if lock is None else lock
 
     def fits(self, segments: Segments) -> bool:
         """Whether a batch is replayed; others run as they are."""
@@ -126,29 +127,31 @@ def eager(run: Callable[[Segments], torch.Tensor], segments: Segments, device: t
 
 
 class CudaGraphs:
-    """Records CUDA graphs whose work space is shared: they never run at the same time."""
+    """Records CUDA graphs that share their work space, so that no two may run at the same time."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, run: Callable[[Segments], torch.Tensor], segments: Segments, device: torch.device) -> Replay:
         static = _StaticSegments(segments.lengths)
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):
-            # Twice: kernels are compiled and tuned, and what is told to the device once is told now.
-            run(static)
-            run(static)
-        torch.cuda.current_stream(device).wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        # Other threads may read sounds and talk to the device meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            out = run(static)
+        with torch.cuda.device(device):
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                # Twice: kernels are compiled and tuned, and what is told to the device once is told now.
+                run(static)
+                run(static)
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may read sounds and talk to the device meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                out = run(static)
         cu_seqlens = static.cu_seqlens(device)
 
         def replay(now: Segments) -> torch.Tensor:
             cu_seqlens.copy_(now.cu_seqlens(device))
-            graph.replay()
+            with torch.cuda.device(device):
+                graph.replay()
             return out
 
         return replay
@@ -177,10 +180,11 @@ def capture(model: AudioLM, record: Record) -> Captured:
     """
     # Set on the instance, they hide the methods of the class.
     decoder: Any = model.decoder
+    lock = threading.Lock()
     if isinstance(model.tower, WhisperTower):
         tower: Any = model.tower
-        tower.stack = Captured(tower.stack, record)
-    decoder.forward = Captured(decoder.forward, record)
+        tower.stack = Captured(tower.stack, record, lock)
+    decoder.forward = Captured(decoder.forward, record, lock)
     return decoder.forward
 
 
