@@ -11,6 +11,7 @@ import torch
 
 from harken.training.grad_cache import backward
 from harken.training.losses import Temperature, masked_bidirectional
+from harken.training.loop import Loop
 from harken.training.stages import make_task
 
 from .. import tiny
@@ -68,22 +69,19 @@ def test_two_processes_give_the_losses_of_one(checkpoint, sounds, tmp_path):
         run=dict(validate_every=3, max_tokens=60),
         optim=dict(num_steps=3, max_grad_norm=1.0),
     )
-    runs = {}
-    for name, start in (
-        ("one", [sys.executable]),
-        ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
-    ):
-        made = settings(checkpoint, sounds, tmp_path / name, **changes)
-        file = tmp_path / f"{name}.json"
-        file.write_text(json.dumps(made.to_dict()))
-        runs[name] = subprocess.run(
-            [*start, "-m", "harken.training.run", str(file)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-        )
-        assert runs[name].returncode == 0, runs[name].stderr[-3000:]
+    alone = settings(checkpoint, sounds, tmp_path / "one", **changes)
+    Loop(make_task(alone), alone).go()
+    file = tmp_path / "two.json"
+    file.write_text(json.dumps(settings(checkpoint, sounds, tmp_path / "two", **changes).to_dict()))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run = subprocess.run(
+        [*torchrun, "-m", "harken.training.run", str(file)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert sorted(one) == [1, 2, 3] and two == pytest.approx(one, rel=1e-4)
     states = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True)["trainable"] for n in ("one", "two")]
