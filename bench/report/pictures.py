@@ -60,8 +60,9 @@ def _roofline(rows: Sequence[Row]) -> str:
 
 def _latencies(rows: Sequence[Row]) -> str:
     figure, axes = _axes("ms", "", log_x=True)
-    streamed = [row for row in rows if row["scenario"] != "Offline"]
-    names = [f"{row['system']}, {row['scenario']}, {row['lengths']}, {row['boundary']}" for row in streamed]
+    # A server without a rate that keeps the bound has no latencies.
+    streamed = [row for row in rows if row["scenario"] != "Offline" and "p50_ms" in row]
+    names = [f"{row['system']}, {row['scenario']}, {row['workload']}, {row['boundary']}" for row in streamed]
     for place, row in enumerate(streamed):
         axes.plot([row["p50_ms"], row["p99_ms"]], [place, place], color="tab:blue")
         axes.scatter([row["p50_ms"], row["p90_ms"], row["p99_ms"]], [place] * 3, s=12, color="tab:blue")

@@ -3,7 +3,7 @@
 Source: own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .collect import Result, Row
@@ -19,23 +19,26 @@ TITLES = {
     "kernels": "Kernels, and how near they are to the machine's limit",
     "functions": "Single functions",
     "train": "Training",
+    "csrc": "The C++ core",
 }
 # What of a kernel's row says what was run.
-SHAPE = ("dtype", "clips", "seconds", "rows", "width", "queries", "k", "tokens", "sequences", "heads")
+SHAPE = ("dtype", "clips", "seconds", "rows", "width", "queries", "k", "B", "T", "W")
 
 
 def markdown(results: Sequence[Result]) -> str:
     """All results, by kind; within a kind in order of their files."""
     parts = []
-    for bench, title in TITLES.items():
-        of_kind = [result for result in results if result.bench == bench]
-        if of_kind:
-            parts.append(f"## {title}\n")
-            parts += [_section(result) for result in of_kind]
-    unknown = sorted({result.bench for result in results} - set(TITLES))
-    if unknown:
-        raise ValueError(f"no title for the results of {unknown}")
+    for title, of_kind in by_kind(results):
+        parts.append(f"## {title}\n")
+        parts += [_section(result) for result in of_kind]
     return "\n".join(parts)
+
+
+def by_kind(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
+    """Title and results of each kind that there is: those of TITLES in its order, then any other under its own name."""
+    kinds = list(dict.fromkeys([*TITLES, *sorted(result.bench for result in results)]))
+    named = [(kind, [result for result in results if result.bench == kind]) for kind in kinds]
+    return [(TITLES.get(kind, kind.capitalize()), found) for kind, found in named if found]
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -50,13 +53,23 @@ def table(rows: Sequence[Row]) -> str:
 
 def table_rows(result: Result) -> list[Row]:
     """A result's rows as its table has them."""
-    return _TABLES.get(result.bench, _flat)(result.rows)
+    return _kernels(result.rows) if result.bench == "kernels" else _flat(result.rows)
+
+
+def left_out(result: Result) -> str:
+    """What a result says was not run or failed, as one sentence; empty where all ran."""
+    parts = []
+    for name, word in (("absent", "Not run"), ("failed", "FAILED")):
+        told = result.settings.get(name) or {}
+        if told:
+            parts.append(f"{word}: " + "; ".join(f"{system}: {reason}" for system, reason in told.items()) + ".")
+    return " ".join(parts)
 
 
 def _section(result: Result) -> str:
-    return (
-        f"{result.what}. {result.machine}. [{result.file}](bench/results/{result.file})\n\n{table(table_rows(result))}"
-    )
+    told, link = left_out(result), f"[{result.file}](bench/results/{result.file})"
+    rows = table(table_rows(result))
+    return f"{result.what}. {result.machine}. {link}\n\n{rows}" + (f"\n{told}\n" if told else "")
 
 
 def _shown(value: Any) -> str:
@@ -72,13 +85,17 @@ def _shown(value: Any) -> str:
 
 
 def _flat(rows: Sequence[Row]) -> list[Row]:
-    """Dictionaries within a row become columns of their own; lists are left out."""
+    """Dictionaries within a row become columns of their own; lists are left out; bytes are told in MB, shares in percent."""
     flat = []
     for row in rows:
         out: Row = {}
         for name, value in row.items():
             if isinstance(value, dict):
                 out |= {f"{name} {inner}": found for inner, found in value.items()}
+            elif name == "bytes" or name.endswith("_bytes"):
+                out[f"{name.removesuffix('bytes')}MB".replace("_", " ")] = None if value is None else value / 1e6
+            elif name == "mfu":
+                out["MFU %"] = None if value is None else 100 * value
             elif not isinstance(value, list):
                 out[name] = value
         flat.append(out)
@@ -103,6 +120,3 @@ def _kernels(rows: Sequence[Row]) -> list[Row]:
             }
         )
     return shown
-
-
-_TABLES: dict[str, Callable[[Sequence[Row]], list[Row]]] = {"kernels": _kernels}

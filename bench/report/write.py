@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .collect import Result, read_results
 from .pictures import history, pictures
-from .tables import TITLES, markdown, table_rows
+from .tables import by_kind, left_out, markdown, table_rows
 
 HEAD = """# Performance
 
@@ -34,7 +34,7 @@ def render_markdown(folder: Path) -> str:
 def render_page(folder: Path, history_file: Path | None = None) -> str:
     """One page of HTML with every table and picture in it."""
     results = read_results(folder)
-    parts = [_part(bench, title, results) for bench, title in TITLES.items()]
+    parts = [_part(title, of_kind) for title, of_kind in by_kind(results)]
     if history_file is not None and history_file.is_file():
         lines = [json.loads(line) for line in history_file.read_text().splitlines()]
         parts.append(f"<h2>Single functions over time</h2>{history(lines)}")
@@ -44,13 +44,10 @@ def render_page(folder: Path, history_file: Path | None = None) -> str:
     )
 
 
-def _part(bench: str, title: str, results: Sequence[Result]) -> str:
-    of_kind = [result for result in results if result.bench == bench]
-    if not of_kind:
-        return ""
+def _part(title: str, of_kind: Sequence[Result]) -> str:
     body = "".join(
         f"<p>{html.escape(result.what)}. {html.escape(result.machine)}. {html.escape(result.file)}</p>"
-        f"{''.join(pictures(result))}{_table(result)}"
+        f"{''.join(pictures(result))}{_table(result)}<p>{html.escape(left_out(result))}</p>"
         for result in of_kind
     )
     return f"<h2>{html.escape(title)}</h2>{body}"

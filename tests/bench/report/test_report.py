@@ -30,7 +30,7 @@ KERNEL = {
     "tflop_s": 0.2,
     "ratio": 1.0,
 }
-SCENARIO = {"system": "harken", "boundary": "file", "lengths": "10s", "scenario": "SingleStream"}
+SCENARIO = {"system": "harken", "boundary": "file", "workload": "10s", "scenario": "SingleStream"}
 
 
 @pytest.fixture
