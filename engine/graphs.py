@@ -18,6 +18,7 @@ Letters: N rows, W width.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,11 +84,11 @@ class Captured:
         lock: one for all stacks that share `record`: a replay's result is taken before another replay may write over it.
     """
 
-    def __init__(self, stack: Stack, record: Record, lock: threading.Lock | None = None) -> None:
+    def __init__(self, stack: Stack, record: Record, lock: AbstractContextManager[Any] | None = None) -> None:
         self._stack, self._record = stack, record
         self._kept: OrderedDict[tuple[object, ...], tuple[torch.Tensor, Replay]] = OrderedDict()
         self._seen: set[tuple[object, ...]] = set()
-        self._lock = threading.Lock() if lock is None else lock
+        self._lock: AbstractContextManager[Any] = threading.Lock() if lock is None else lock
 
     def fits(self, segments: Segments) -> bool:
         """Whether a batch is replayed; others run as they are."""
