@@ -39,7 +39,7 @@ TARGETS = {
     ),
     "onnx": Target("onnx", "export_onnx", ("dtype",), "ONNX graphs for ONNX Runtime and TensorRT"),
     "aoti": Target("aoti", "export_aoti", ("dtype", "device"), "compiled .pt2 packages of AOTInductor"),
-    "bundle": Target("bundle", "export_bundle", (), "what libharken loads"),
+    "bundle": Target("bundle", "export_bundle", ("dtype",), "what libharken loads"),
 }
 
 
