@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from harken.training.grad_cache import backward
-from harken.training.losses import Temperature, masked_bidirectional
 from harken.training.loop import Loop
+from harken.training.losses import Temperature, masked_bidirectional
 from harken.training.stages import make_task
 
 from .. import tiny
