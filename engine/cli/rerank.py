@@ -62,7 +62,6 @@ def rerank(
     with errors_as_lines():
         fusion = None if weights is None else FusionWeights.load(weights)
         groups = by_query(read_hits(hits, query))
-        stored = None if audio_tokens is None else AudioTokens(audio_tokens)
         loaded = load_reranker(
             model,
             adapter=adapter,
@@ -70,10 +69,8 @@ def rerank(
             device=device,
             dtype=dtype,
             cache_bytes=cache_mb * 10**6,
-            stored=stored,
+            stored=None if audio_tokens is None else AudioTokens(audio_tokens),
         )
-        if stored is not None:
-            stored.require(loaded.model)
         with ExitStack() as stack:
             file = sys.stdout if out is None else stack.enter_context(open(out, "w"))
             advance = stack.enter_context(progress_bar("reranking", len(groups)))

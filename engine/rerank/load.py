@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ModelError
+from ..bulk.tokens import AudioTokens
 from ..convert.mini import build_mini
 from ..hub import resolve
 from ..models.fp8 import quantize_linears
@@ -46,9 +47,11 @@ def load_reranker(
         cache_bytes: bound of the audio tokens kept for later pairs; 0: none are.
         kept_kv_bytes: bound of the prefixes' keys and values kept for later pairs, see `Reranker.kv_bytes`.
         max_pending_tokens: prompt tokens that may wait before `submit` does.
-        stored: audio tokens [n, W] by path or name, made by `Reranker.audio_tokens` of the same checkpoint.
+        stored: audio tokens [n, W] by path or name, made by `Reranker.audio_tokens` of the same checkpoint, or AudioTokens
+            of a bulk run.
 
     Raises:
+        FingerprintError: stored AudioTokens were made by another model.
         ModelError: files that do not make up a model, an adapter or a recipe, or that do not fit each other.
         InputError: an unknown device or dtype, or a bound that leaves no room.
     """
@@ -66,6 +69,8 @@ def load_reranker(
         raise ModelError(f"{folder}: {chosen.yes!r} and {chosen.no!r} begin with the same token, wanted two")
     dtype = pick_dtype(dtype, where)
     model = load_model(folder, adapter=adapter, dtype=DTYPES[dtype], device=where)
+    if isinstance(stored, AudioTokens):
+        stored.require(model)
     if dtype == "float8":
         quantize_linears(model)
     return Reranker(
