@@ -12,7 +12,8 @@ from harken.bench.latency.architectures import ARCHS, build
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+# As toys, the two sizes of Omni are one.
+@pytest.mark.parametrize("arch", [arch for arch in ARCHS if arch != "omni-7b"])
 def test_every_architecture_runs_and_agrees_with_transformers(arch):
     made = build(arch, device=CPU, dtype=torch.float32, tiny=True)
     model = made.embedder("float32")
