@@ -57,6 +57,8 @@ def load_reranker(
     """
     if path is None and adapter is None:
         adapter = Path(str(files("harken.engine") / "assets" / "mini-rerank"))
+        if not adapter.is_dir():
+            raise ModelError(f"{adapter}: there is no built-in reranker in this version; give a checkpoint's path")
     folder = build_mini() if path is None else resolve(path)
     chosen = get_rerank_recipe(recipe or ("mini-rerank" if path is None else "aurola-rerank"))
     kind = model_type(folder)
