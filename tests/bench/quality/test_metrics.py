@@ -81,10 +81,10 @@ def test_hard_negative_measures_by_hand():
 
 
 def test_target_must_be_inside_and_the_negative_outside_of_k():
-    target, negative = np.array([1, 5, 11, 1]), np.array([2, 11, 12, 11])
+    target, negative = np.array([1, 10, 11, 1, 1]), np.array([2, 11, 12, 11, 10])
     found = hard_negative_measures(target, negative)
-    assert found["HNSR@10"].tolist() == [False, True, False, True]
-    assert found["TFR@10"].tolist() == [False, False, False, True]
+    assert found["HNSR@10"].tolist() == [False, True, False, True, False]
+    assert found["TFR@10"].tolist() == [False, False, False, True, False]
 
 
 @pytest.mark.parametrize("ties, expected", [("pessimistic", (3, 1)), ("optimistic", (1, 1)), ("index", (2, 3))])
