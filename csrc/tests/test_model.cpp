@@ -102,9 +102,18 @@ void what_is_refused() {
     CHECK(harken_model_encode_audio(raw, clips, 2, nullptr, nullptr, nullptr, nullptr) == HARKEN_INVALID_ARGUMENT);
     CHECK(harken_model_encode_audio(nullptr, clips, 2, nullptr, vectors.data(), nullptr, nullptr) == HARKEN_INVALID_ARGUMENT);
     CHECK(harken_model_encode_text(raw, nullptr, nullptr, 1, nullptr, vectors.data()) == HARKEN_INVALID_ARGUMENT);
+    harken_model_free(raw);
     harken_model_options other{};
     CHECK(harken_model_load(bundle.path().c_str(), &other, &raw) == HARKEN_INVALID_ARGUMENT && raw == nullptr);
     harken_model_free(nullptr);
+
+    const harken::Index index(silence, 4);
+    check_refused(HARKEN_INVALID_ARGUMENT, "of 4 numbers", [&] { index.check_model(model); });
+    harken::Index(std::vector<float>(2 * model.dim()), model.dim()).check_model(model);
+    check_refused(HARKEN_INVALID_ARGUMENT, "wanted 4", [&] { (void)index.search(std::span(silence).first(3), 1); });
+    check_refused(HARKEN_INVALID_ARGUMENT, "filter", [&] { (void)index.search(std::span(silence).first(4), 1, std::vector<std::uint64_t>(2)); });
+    check_refused(HARKEN_INVALID_ARGUMENT, "row 1000", [&] { (void)index.name(1000); });
+    CHECK(index.name(0).empty() && index.size() == 1000);
 }
 
 void many_callers() {

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from .. import tiny
 from ..engine.export import make
 from ..tolerances import COSINE_BUNDLE, VECTOR_BUNDLE
 
+CLIPS = Path(str(files("harken.engine"))) / "assets" / "clips"
 pytestmark = pytest.mark.timeout(1500)
 
 TEXTS = [
@@ -148,3 +151,16 @@ def test_what_libharken_cannot_run_is_refused(mini, tmp_path):
     with pytest.raises(errors.ModelError, match="Whisper-type"):
         export(midasheng(tmp_path / "other"), tmp_path / "b", to="bundle", recipe="alm2vec")
     assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
+def test_built_in_model(core, tmp_path):
+    """harken-mini itself, on the demo's clips and on its own tokenizer."""
+    try:
+        embedder = harken.load(device="cpu", dtype="float32")
+    except errors.ModelError as error:
+        pytest.skip(f"the built-in model is not here: {error}")
+    clips = [embedder.load_clip(path, path.name) for path in sorted(CLIPS.glob("*.ogg"))[:3]]
+    model = core.Model(str(export(None, tmp_path / "bundle", to="bundle")))
+    got = model.encode_audio([(clip.samples, 16000) for clip in clips])
+    np.testing.assert_allclose(got, embedder.encode_clips(clips), atol=VECTOR_BUNDLE)
+    np.testing.assert_allclose(model.encode_text(TEXTS), embedder.encode_text(TEXTS), atol=VECTOR_BUNDLE)

@@ -1,7 +1,9 @@
 """The library as a C++ program meets it: its own tests, what it exports and needs, and examples built against an install."""
 
+import ctypes
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,30 @@ def test_header_is_c(installed, tmp_path):
     flags = run("pkg-config", "--cflags", "--libs", "harken", PKG_CONFIG_PATH=str(pc.parent)).split()
     run("cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", source, *flags, "-o", tmp_path / "c")
     run(tmp_path / "c", LD_LIBRARY_PATH=str(pc.parents[1]))
+
+
+def test_an_index_of_another_model_is_refused(built, model, tmp_path):
+    import harken
+
+    made, bundle = model
+    embedder = harken.load(made.folder, adapter=made.adapter, recipe=made.recipe, device="cpu", dtype="float32")
+    vectors = embedder.encode_text(["rain", "a dog", "\N{BELL}"])
+    other = replace(embedder.fingerprint, dtype="bfloat16")
+    library = ctypes.CDLL(str(built / "libharken.so"))
+    library.harken_last_error.restype = library.harken_index_row_name.restype = ctypes.c_char_p
+    handle = ctypes.c_void_p()
+    assert library.harken_model_load(str(bundle).encode(), None, ctypes.byref(handle)) == 0
+    answers = {}
+    for name, fingerprint in (("own", embedder.fingerprint), ("other", other), ("unknown", None)):
+        folder = tmp_path / f"{name}.harken"
+        harken.Index.build(vectors, ids=["r", "d", "b"], fingerprint=fingerprint).save(folder)
+        index = ctypes.c_void_p()
+        assert library.harken_index_open(str(folder).encode(), 1, ctypes.byref(index)) == 0
+        answers[name] = library.harken_index_check_model(index, handle)
+        library.harken_index_free(index)
+    library.harken_model_free(handle)
+    assert answers == {"own": 0, "other": 5, "unknown": 0}
+    assert other.id in library.harken_last_error().decode()
 
 
 @pytest.fixture(scope="module")
