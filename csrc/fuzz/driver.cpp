@@ -16,6 +16,8 @@
 extern "C" void __sanitizer_set_death_callback(void (*callback)());
 extern "C" const char* __asan_default_options() { return "max_allocation_size_mb=768:allocator_may_return_null=0:detect_leaks=1"; }
 
+extern "C" const char* __ubsan_default_options() { return "abort_on_error=1:print_stacktrace=1"; }
+
 namespace {
 
 constexpr std::size_t kMapSize = 1 << 16, kMaxBytes = 1 << 20;

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
-#include <queue>
+#include <functional>
 
 #include "utf8.h"
 
@@ -23,15 +22,16 @@ std::array<char32_t, 256> printable_bytes() {
 
 [[noreturn]] void refuse(const std::string& where, const std::string& what) { throw Error(HARKEN_MODEL_ERROR, where + ": " + what); }
 
-std::int32_t as_id(const Json& value, const std::string& where) {
-    const std::int64_t id = value.as_int();
-    if (id < 0 || id >= std::numeric_limits<std::int32_t>::max()) refuse(where, "a token has the id " + std::to_string(id));
-    return static_cast<std::int32_t>(id);
-}
-
 std::size_t hash(std::uint64_t pair) { return static_cast<std::size_t>((pair * 0x9e3779b97f4a7c15u) >> 20); }
 
 }  // namespace
+
+std::int32_t token_id_of(const Json& value, const std::string& where) {
+    const std::int64_t id = value.as_int();
+    if (id < 0 || id >= kMaxVocabSize)
+        refuse(where, "a token has the id " + std::to_string(id) + "; wanted 0.." + std::to_string(kMaxVocabSize - 1));
+    return static_cast<std::int32_t>(id);
+}
 
 Bpe::Bpe(const Json& about, const std::string& where) {
     const Json* type = about.find("type");
@@ -44,7 +44,7 @@ Bpe::Bpe(const Json& about, const std::string& where) {
 
     const Json::Object& vocabulary = about.at("vocab").as_object();
     vocabulary_.reserve(vocabulary.size());
-    for (const auto& [token, id] : vocabulary) vocabulary_.emplace(token, as_id(id, where));
+    for (const auto& [token, id] : vocabulary) vocabulary_.emplace(token, token_id_of(id, where));
 
     const std::array<char32_t, 256> printable = printable_bytes();
     bool complete = true;

@@ -12,6 +12,13 @@
 
 namespace harken {
 
+/// Ids from here on are no vocabulary's: what is as long as the vocabulary must stay small.
+inline constexpr std::int64_t kMaxVocabSize = std::int64_t{1} << 22;
+
+/// A token's id.
+/// \throws Error  HARKEN_MODEL_ERROR: not within 0..kMaxVocabSize - 1
+[[nodiscard]] std::int32_t token_id_of(const Json& value, const std::string& where);
+
 /// "model" of tokenizer.json, of type BPE over the 256 bytes.
 ///
 /// Thread safety: any number of calls at once.

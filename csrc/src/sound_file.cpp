@@ -142,7 +142,10 @@ Sound read_wav(Bytes bytes, const std::string& name) {
     if (linear && (wav->channels == 0 || frame_bytes % wav->channels != 0 || frame_bytes / wav->channels * 8 < wav->bitsPerSample))
         refuse(name, "declares " + std::to_string(wav->channels) + " channels of " + std::to_string(wav->bitsPerSample) +
                          " bits in frames of " + std::to_string(frame_bytes) + " bytes");
-    const Format format{static_cast<int>(std::min<std::uint32_t>(wav->sampleRate, 1 << 30)), wav->channels, wav->totalPCMFrameCount, false};
+    // A RIFF stream's size may be a guess; the others' sizes hold.
+    const bool frames_known = wav->container == ma_dr_wav_container_w64 || wav->container == ma_dr_wav_container_aiff;
+    const Format format{static_cast<int>(std::min<std::uint32_t>(wav->sampleRate, 1 << 30)), wav->channels, wav->totalPCMFrameCount,
+                        frames_known};
     if (wav->translatedFormatTag == MA_DR_WAVE_FORMAT_PCM)
         return collect<ma_int32>(format, name, 0x1p-31f,
                                  [&](std::size_t n, ma_int32* out) { return ma_dr_wav_read_pcm_frames_s32(wav.get(), n, out); });

@@ -170,13 +170,12 @@ struct Tokenizer::Model {
         if (tokens == nullptr) return;
         for (const Json& token : tokens->as_array()) {
             const std::string& content = token.at("content").as_string();
-            const std::int64_t id = token.at("id").as_int();
-            if (id < 0 || id >= 0x7fffffff) throw Error(HARKEN_MODEL_ERROR, where + ": a token has the id " + std::to_string(id));
+            const std::int32_t id = token_id_of(token.at("id"), where);
             const auto flag = [&](const char* name) {
                 const Json* value = token.find(name);
                 return value && value->as_bool();
             };
-            const AddedToken entry{static_cast<std::int32_t>(id), flag("single_word"), flag("lstrip"), flag("rstrip")};
+            const AddedToken entry{id, flag("single_word"), flag("lstrip"), flag("rstrip")};
             if (flag("normalized")) {
                 normalized.add(nfc ? unicode::nfc(content) : content, entry);
             } else {
