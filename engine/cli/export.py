@@ -25,7 +25,8 @@ def export(
     dtype: Annotated[
         str | None,
         typer.Option(
-            "--dtype", help="Of the weights: float32, bfloat16 or float16; default: as stored, graphs float32"
+            "--dtype",
+            help="Of the weights: float32, bfloat16, float16, for a bundle also int8; default: as stored, else float32",
         ),
     ] = None,
     quant: Annotated[

@@ -16,7 +16,7 @@ from ..recipes import Recipe
 from .folder import write_folder
 from .golden import make_golden
 from .graph import Graph
-from .graphs import golden_feeds, graphs_of
+from .graphs import golden_feeds, graphs_of, readme
 from .hf import pick_stored_dtype
 from .manifest import write_manifest
 from .merged import MergedCheckpoint
@@ -66,6 +66,7 @@ def export_aoti(
         exact = streamed_embedder(source)
         golden = make_golden(exact)
         copy_programs(folder, ("run_graphs.py",))
+        (folder / "README.md").write_text(readme(embedder))
         facts = {
             "dtype": dtype or "float32",
             "graphs": described,

@@ -10,10 +10,13 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from ...errors import OutputError
 from ..convert.folder import build_once
 from ..durable import sync
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Kept free beyond what the weights take.
 _SPARE_BYTES = 64 << 20
 
@@ -47,8 +50,9 @@ def write_folder(out: Path, build: Callable[[Path], None], *, num_bytes: int = 0
         return build_once(out, build_and_sync)
     except OutputError:
         raise
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    except (OSError, SafetensorError) as error:
+        # safetensors gives the system's error as text alone.
+        full = getattr(error, "errno", None) in _FULL or any(f"os error {code}" in str(error) for code in _FULL)
         raise OutputError(f"{out}: {'the disk is full' if full else f'cannot be written: {error}'}") from error
     finally:
         out.with_name(out.name + ".lock").unlink(missing_ok=True)

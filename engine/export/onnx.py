@@ -24,7 +24,7 @@ from ..recipes import Recipe
 from .folder import total_bytes, write_folder
 from .golden import make_golden
 from .graph import Graph
-from .graphs import golden_feeds, graphs_of, need_packages
+from .graphs import golden_feeds, graphs_of, need_packages, readme
 from .hf import pick_stored_dtype
 from .manifest import write_manifest
 from .merged import MergedCheckpoint
@@ -69,6 +69,7 @@ def export_onnx(
         for graph in graphs:
             write_onnx(graph, folder / f"{graph.name}.onnx")
         copy_programs(folder, ("run_graphs.py",))
+        (folder / "README.md").write_text(readme(embedder))
         (folder / "build_tensorrt.sh").write_text(_build_script(graphs))
         (folder / "build_tensorrt.sh").chmod(0o755)
         facts = {

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import harken
-from harken.engine.export import manifest, merged
+from harken.engine.export import golden, manifest, merged
 from harken.engine.export.targets import export
 from harken.errors import FileFormatError, InputError, ModelError, OutputError
 
@@ -92,15 +92,15 @@ def test_a_dtype_is_cast_once_from_the_float32_merge(omni, exported, tmp_path):
 
 def test_golden_vectors_are_those_of_the_merged_model(exported):
     facts = manifest.read_manifest(exported["mini"])
-    golden = load_file(exported["mini"] / "golden.safetensors")
+    kept = load_file(exported["mini"] / "golden.safetensors")
     model = harken.load(exported["mini"], device="cpu")
     for item in facts["golden"]["items"]:
         name = item["name"]
         if item["kind"] == "text":
             got = model.encode_text([item["text"]])[0]
         else:
-            got = model.encode_audio([(golden[f"{name}.samples"].numpy(), 16000)])[0]
-        assert np.abs(got - golden[f"{name}.vector"].numpy()).max() < tolerances.VECTOR_FP32
+            got = model.encode_audio([(kept[f"{name}.samples"].numpy(), 16000)])[0]
+        assert np.abs(got - kept[f"{name}.vector"].numpy()).max() < tolerances.VECTOR_FP32
     assert {item["kind"] for item in facts["golden"]["items"]} == {"text", "audio"}
 
 
@@ -133,15 +133,32 @@ def test_a_folder_that_exists_is_left_alone(mini, tmp_path):
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
 
 
-def test_a_disk_that_fills_up_leaves_nothing(mini, tmp_path):
+@pytest.fixture
+def limit_files():
+    """Sets how large a file may become, which fails as a full disk does."""
     resource = pytest.importorskip("resource")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
-    try:
-        with pytest.raises(OutputError, match="the disk is full"):
-            export(**mini.args, to="hf", out=tmp_path / "out")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda num_bytes: resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_while_weights_are_written_leaves_nothing(mini, tmp_path, limit_files):
+    limit_files(200_000)
+    with pytest.raises(OutputError, match="the disk is full"):
+        export(**mini.args, to="hf", out=tmp_path / "out")
+    limit_files(-1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_at_the_golden_vectors_leaves_nothing(mini, tmp_path, limit_files, monkeypatch):
+    def save_on_a_full_disk(*args, **kwargs):
+        limit_files(1000)
+        save_file(*args, **kwargs)
+
+    monkeypatch.setattr(golden, "save_file", save_on_a_full_disk)
+    with pytest.raises(OutputError, match="the disk is full"):
+        export(**mini.args, to="hf", out=tmp_path / "out")
+    limit_files(-1)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -112,6 +112,7 @@ def test_two_encoders_in_onnxruntime(exported):
 
 def test_files_are_what_the_manifest_says(exported):
     folder, _ = exported("mini")
+    readme = (folder / "README.md").read_text()
     for name, facts in manifest.read_manifest(folder)["graphs"].items():
         graph = onnx.load(folder / facts["file"], load_external_data=False)
         assert graph.opset_import[0].version == 20
@@ -125,6 +126,7 @@ def test_files_are_what_the_manifest_says(exported):
             f"{name}.onnx.data"
         }
         onnx.checker.check_model(str(folder / facts["file"]))
+        assert all(f"- {key}" in readme for key in facts["inputs"])
     script = (folder / "build_tensorrt.sh").read_text()
     assert "--minShapes=token_ids:1x2,audio_rows:1x48,audio_index:1x2,lengths:1" in script
     assert subprocess.run(["sh", "-n", folder / "build_tensorrt.sh"]).returncode == 0
