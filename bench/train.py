@@ -7,7 +7,7 @@
 
 Rounds alternate; the figure is the median over rounds. The first losses of all three are printed: they train the same thing.
 
-    python -m harken.bench.train --data DIR [--model FOLDER] [--batch 16] [--steps 4] [--rounds 3] [--out FILE.json]
+    harken bench train --data DIR [--model FOLDER] [--batch 16] [--steps 4] [--rounds 3] [--out FILE.json]
 
 Source: own.
 """
@@ -184,7 +184,7 @@ def measure(systems: dict[str, Callable[[range], float]], steps: int, rounds: in
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m harken.bench.train", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="harken bench train", description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, type=Path, help="folder with manifest.jsonl")
     parser.add_argument("--model", type=Path, help="Qwen2-Audio checkpoint; default: the built-in model")
     parser.add_argument("--batch", type=int, default=16)

@@ -1,6 +1,6 @@
 """What each of harken's parts is worth: the same clips with one part switched off at a time.
 
-    python -m harken.bench.latency.ablation [--model FOLDER --recipe NAME] [--lengths mix] [--clips 8] [--out FILE]
+    harken bench ablation [--model FOLDER --recipe NAME] [--lengths mix] [--clips 8] [--out FILE]
 
 Question: where do the saved milliseconds come from?
 Gate:     what a part does not change must not change: vectors agree (cosine 0.9999), but for padding, which is heard.
@@ -194,7 +194,9 @@ class _WholePrompts:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="harken bench ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", help="checkpoint folder; default: the built-in model")
     parser.add_argument("--recipe")
     parser.add_argument("--device")

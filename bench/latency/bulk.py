@@ -1,6 +1,6 @@
 """Sound files to stored vectors: `harken bulk` against what people run today, same files, same model, one run.
 
-    python -m harken.bench.latency.bulk [--folder SOUNDS | --clips 64 --length 3] [--model FOLDER --recipe NAME] [--out FILE]
+    harken bench bulk [--folder SOUNDS | --clips 64 --length 3] [--model FOLDER --recipe NAME] [--out FILE]
 
 Question: how many clips a second, and how many CPU seconds a clip, does each way take from files to vectors on disk?
 Gate:     every rival's vectors must agree with harken's (cosine) before a figure is printed.
@@ -122,7 +122,9 @@ def measure(ways: dict[str, Way], folder: Path, repeats: int) -> dict[str, dict[
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="harken bench bulk", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--folder", type=Path, help="flat folder of sound files; default: noise written for the purpose"
     )

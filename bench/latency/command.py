@@ -1,4 +1,6 @@
-"""`harken bench run / ablation / growth / functions / report`.
+"""`harken bench run / encode / rerank / bulk / ablation / growth / train / functions / report`.
+
+The kernels' benches are run singly: python -m harken.bench.kernels.logmel | pool | topk | glue.
 
 Source: own.
 """
@@ -6,6 +8,7 @@ Source: own.
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -20,31 +23,29 @@ bench_app = typer.Typer(help="What the engine costs, against what a user would r
 app.add_typer(bench_app, name="bench")
 
 
-@bench_app.command("run", context_settings=FORWARD)
-def run(context: typer.Context) -> None:
-    """MLPerf's scenarios; `harken bench run --help` tells its options."""
-    from . import run as scenarios
+def _forwarded(name: str, module: str, told: str) -> None:
+    """A command that hands its arguments to a module's `main`; loaded when it is called, so that help stays fast."""
 
-    with errors_as_lines():
-        scenarios.main(context.args)
+    def run(context: typer.Context) -> None:
+        with errors_as_lines():
+            import_module(module, __package__).main(context.args)
 
-
-@bench_app.command("growth", context_settings=FORWARD)
-def growth(context: typer.Context) -> None:
-    """Time and memory against what grows; `harken bench growth --help` tells its options."""
-    from . import growth as growing
-
-    with errors_as_lines():
-        growing.main(context.args)
+    bench_app.command(name, context_settings=FORWARD, help=f"{told}; `harken bench {name} --help` tells more.")(run)
 
 
-@bench_app.command("ablation", context_settings=FORWARD)
-def ablation(context: typer.Context) -> None:
-    """What each part is worth; `harken bench ablation --help` tells its options."""
-    from . import ablation as switching
-
-    with errors_as_lines():
-        switching.main(context.args)
+_forwarded(
+    "run", ".run", "MLPerf's scenarios on sounds, texts, reranking or search, beside what a user would run instead"
+)
+_forwarded(
+    "encode",
+    ".encode",
+    "Clips a second from samples to vectors, beside transformers, checkpoints or published sizes",
+)
+_forwarded("rerank", ".rerank", "Milliseconds and tokens of one query's candidates, beside transformers")
+_forwarded("bulk", ".bulk", "Files to stored vectors: harken bulk beside loops over transformers")
+_forwarded("ablation", ".ablation", "What each of harken's parts is worth: one switched off at a time")
+_forwarded("growth", ".growth", "Time and memory against what grows, with the fitted exponent")
+_forwarded("train", "..train", "Samples a second in training, beside Hugging Face's Trainer")
 
 
 @bench_app.command("functions")

@@ -1,8 +1,8 @@
 """Clips a second from samples to vectors: harken against transformers on the same weights, in one run.
 
-    python -m harken.bench.latency.encode                                     # the built-in model on this machine
-    python -m harken.bench.latency.encode --arch omni-3b --lengths 10 clotho  # full size, random weights
-    python -m harken.bench.latency.encode --arch omni-3b --tiny               # the same as a toy, to try it out
+    harken bench encode                                     # the built-in model on this machine
+    harken bench encode --arch omni-3b --lengths 10 clotho  # full size, random weights
+    harken bench encode --arch omni-3b --tiny               # the same as a toy, to try it out
 
 Question: how many clips a second does each way embed, one at a time and all at once, and is harken ever the slower one?
 Gate:     every rival's vectors must agree with harken's (cosine) before anything is timed.
@@ -128,7 +128,9 @@ def _length(word: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="harken bench encode", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--arch", choices=ARCHS, help="published sizes, random weights; default: a checkpoint")
     parser.add_argument("--tiny", action="store_true", help="with --arch: a toy of the same kind")
     parser.add_argument("--model", help="checkpoint folder of a Qwen2-Audio; default: the built-in model")

@@ -1,8 +1,15 @@
-"""Time and memory against what grows: clip length, clips a batch, rows of the index, K, candidates of the reranker.
+"""Time and memory against what grows.
 
-    python -m harken.bench.latency.growth [--axis length ...] [--model FOLDER] [--out FILE]
+    harken bench growth [--axis length_s ...] [--model FOLDER] [--out FILE]
 
 Question: where does the cost stop being linear?
+Axes:     length_s     one clip, of 1 to 30 s
+          clips        1 to 16 clips of 2 s, given at once
+          candidates   a text and 1 to 50 sounds of 2 s through the reranker, nothing cached
+          rows         one query over an index in memory, the best 10
+          disk_rows    the same over an index on disk: opened, its pages out of the cache, searched once
+          queries      1 to 64 queries at once over 100,000 rows
+          k            the best 1 to 1,000 of 100,000 rows
 Reads:    the exponent b of  ms = a x^b,  fitted by least squares in the logarithms over all points, and between the last
           two points alone: 1 is linear, 2 quadratic. The points of an axis take turns, so that a busy machine slows all.
 
@@ -11,7 +18,10 @@ Source: own.
 
 import argparse
 import math
+import os
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +31,16 @@ import torch
 from ...engine.embedder import Embedder
 from ...engine.index import Index
 from ...engine.load import load
+from ...engine.placement import pick_device
+from ...engine.rerank.load import load_reranker
+from ...engine.rerank.reranker import Reranker
 from ..kernels.compare import in_turns
 from ..record import save
 from .memory import PeakMemory
+from .rerank import harken_way, make_task
 from .workload import RATE_HZ, make_workload
 
+AXES = ("length_s", "clips", "candidates", "rows", "disk_rows", "queries", "k")
 DIM = 512
 # A point: what grows, and what to run there.
 Points = dict[float, Callable[[], object]]
@@ -48,11 +63,28 @@ def by_batch(model: Embedder) -> Points:
     return {n: _encode(model, "2s", n) for n in (1, 2, 4, 8, 16)}
 
 
+def by_candidates(model: Reranker) -> Points:
+    """One text and 1 to 50 sounds of 2 s; `model` keeps no audio tokens."""
+    tasks = {n: make_task("t2a", n, 2.0) for n in (1, 2, 5, 10, 25, 50)}
+    return {n: partial(harken_way, model, task) for n, task in tasks.items()}
+
+
 def by_rows(max_rows: int = 400_000) -> Points:
     """One query, the best 10, over indexes of growing size."""
     corpus = _unit(max_rows)
     sizes = [max_rows >> shift for shift in (5, 4, 3, 2, 1, 0)]
     return {n: _search(Index.build(corpus[:n]), 1, 10) for n in sizes}
+
+
+def by_disk_rows(folder: Path, max_rows: int = 200_000) -> Points:
+    """As `by_rows` with indexes on disk, written into `folder`."""
+    corpus = _unit(max_rows)
+    points: Points = {}
+    for n in (max_rows >> shift for shift in (4, 3, 2, 1, 0)):
+        path = folder / f"{n}.harken"
+        Index.build(corpus[:n]).save(path)
+        points[n] = partial(_open_and_search, path)
+    return points
 
 
 def by_queries(num_rows: int = 100_000) -> Points:
@@ -89,37 +121,54 @@ def _search(index: Index, num_queries: int, k: int) -> Callable[[], object]:
     return lambda: index.search(queries, k)
 
 
+def _open_and_search(path: Path) -> object:
+    for file in path.rglob("*"):
+        if file.is_file() and hasattr(os, "posix_fadvise"):
+            with file.open("rb") as held:
+                os.posix_fadvise(held.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return Index.open(path).search(_unit(1, seed=1), 10)
+
+
 def _unit(num_rows: int, seed: int = 0) -> np.ndarray:
     rows = np.random.default_rng(seed).standard_normal((num_rows, DIM), np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def _points(axis: str, args: argparse.Namespace, folder: Path) -> Points:
+    if axis in ("length_s", "clips"):
+        model = load(args.model, recipe=args.recipe, device=args.device)
+        return by_length(model) if axis == "length_s" else by_batch(model)
+    if axis == "candidates":
+        return by_candidates(load_reranker(args.model, device=args.device, cache_bytes=0))
+    if axis == "disk_rows":
+        return by_disk_rows(folder)
+    return {"rows": by_rows, "queries": by_queries, "k": by_k}[axis]()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    axes: dict[str, Callable[[Embedder], Points]] = {
-        "length_s": by_length,
-        "clips": by_batch,
-        "rows": lambda _: by_rows(),
-        "queries": lambda _: by_queries(),
-        "k": lambda _: by_k(),
-    }
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--axis", choices=axes, nargs="+", default=list(axes))
+    parser = argparse.ArgumentParser(
+        prog="harken bench growth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--axis", choices=AXES, nargs="+", default=list(AXES), help="default: all")
     parser.add_argument("--model", help="checkpoint folder; default: the built-in model")
-    parser.add_argument("--device")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--recipe", help="of the model; that of the reranker is found")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N; default: cuda if there is one")
+    parser.add_argument("--rounds", type=int, default=5, help="at least 5")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     args = parser.parse_args(arguments)
-    model = load(args.model, device=args.device)
-    device = model.model.device
+    device = pick_device(args.device)
     rows: list[dict[str, Any]] = []
-    for axis in args.axis:
-        found = measure(axis, axes[axis](model), device, args.rounds)
-        rows += found
-        shown = "  ".join(f"{row['size']:g}: {row['ms']:.3g}" for row in found)
-        over_all, last = found[0]["exponent"], found[0]["last_exponent"]
-        print(f"{axis:>9}  ms {shown}   exponent {over_all:.2f}, at the end {last:.2f}", flush=True)
-        if not math.isfinite(over_all):
-            raise SystemExit(f"FAILED: {axis} has no exponent")
+    with tempfile.TemporaryDirectory() as folder:
+        for axis in args.axis:
+            # An index is searched on the host, wherever the models are.
+            where = device if axis in ("length_s", "clips", "candidates") else torch.device("cpu")
+            found = measure(axis, _points(axis, args, Path(folder)), where, args.rounds)
+            rows += found
+            shown = "  ".join(f"{row['size']:g}: {row['ms']:.3g}" for row in found)
+            over_all, last = found[0]["exponent"], found[0]["last_exponent"]
+            print(f"{axis:>10}  ms {shown}   exponent {over_all:.2f}, at the end {last:.2f}", flush=True)
+            if not math.isfinite(over_all):
+                raise SystemExit(f"FAILED: {axis} has no exponent")
     if args.out:
         save(args.out, "growth", "time and memory against size", {"device": device.type}, rows)
 

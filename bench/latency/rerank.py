@@ -1,6 +1,6 @@
 """Milliseconds to rerank one query's candidates: harken against transformers on the same checkpoint, in one run.
 
-    python -m harken.bench.latency.rerank [--model FOLDER] [--candidates 50] [--length 10] [--device cpu] [--out FILE]
+    harken bench rerank [--model FOLDER] [--candidates 50] [--length 10] [--device cpu] [--out FILE]
 
 Question: what do K candidates of one query cost, in tokens, milliseconds and memory, in both directions?
 Gate:     every way's scores must agree with harken's within 1e-4 before anything is timed (2e-2 in half precision).
@@ -99,7 +99,9 @@ def measure(ways: dict[str, Way], task: Task, repeats: int, tolerance: float, de
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="harken bench rerank", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--model", help="checkpoint folder of a Qwen2-Audio; default: the built-in model's frozen parts"
     )

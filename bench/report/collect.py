@@ -3,6 +3,8 @@
     *.json    of record.py ("bench" says of what), and of pytest-benchmark ("benchmarks")
     *.jsonl   of the kernels' benches, one result a line, each with its machine
 
+Results of `harken eval` ("kind": "quality") may lie there too; they have a report of their own.
+
 Source: own.
 """
 
@@ -37,7 +39,13 @@ def read_results(folder: Path) -> list[Result]:
     Raises:
         FileFormatError: a .json or .jsonl file that is none of ours; the text names it.
     """
-    return [read_result(path) for path in sorted(folder.glob("*.json*"))]
+    paths = sorted(path for pattern in ("*.json", "*.jsonl") for path in folder.glob(pattern))
+    return [read_result(path) for path in paths if not _is_quality(path)]
+
+
+def _is_quality(path: Path) -> bool:
+    with path.open() as file:
+        return '"kind": "quality"' in file.read(200)
 
 
 def read_result(path: Path) -> Result:

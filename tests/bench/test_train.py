@@ -3,6 +3,8 @@
 import json
 
 from harken.bench import train
+from harken.bench.report.collect import read_result
+from harken.bench.report.write import render_markdown
 
 from .. import tiny
 from ..training.runs import write_sounds
@@ -21,3 +23,4 @@ def test_all_three_start_from_the_same_loss(tmp_path, capsys):
     assert rows["harken, tower"]["first_loss"] == rows["harken"]["first_loss"]
     assert all(row["samples_per_s"] > 0 for row in rows.values())
     assert "samples/s" in capsys.readouterr().out
+    assert read_result(out).bench == "train" and "HF Trainer" in render_markdown(tmp_path)

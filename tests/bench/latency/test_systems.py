@@ -1,4 +1,4 @@
-"""The systems of the scenarios give one system's answers, alone or behind a queue, whatever is asked; what cannot run is told."""
+"""The systems of the scenarios give one system's answers, alone or behind a queue; what cannot run is told."""
 
 import json
 
@@ -21,6 +21,7 @@ from harken.engine.load import load
 from harken.errors import InputError
 
 from ... import tiny
+from ...engine.export import make
 
 HF = ("harken", "hf published", "hf own length", "hf batched")
 
@@ -36,17 +37,23 @@ def model(folder):
 
 
 @pytest.fixture(scope="module")
+def shallow(folder, tmp_path_factory):
+    """One layer of it, because tracing takes seconds a layer."""
+    return load(make.shallow(tmp_path_factory.mktemp("one") / "layer", folder), recipe="qwen2-audio", device="cpu")
+
+
+@pytest.fixture(scope="module")
 def workload():
     return make_workload("mix", 4, seed=2)
 
 
 @pytest.fixture(scope="module")
-def exports(model, tmp_path_factory):
+def exports(shallow, tmp_path_factory):
     """Folders of the model for its other systems."""
     for package in ("onnx", "onnxscript", "onnxruntime", "sentence_transformers"):
         pytest.importorskip(package, reason=f"{package} is not installed")
     place = tmp_path_factory.mktemp("exports")
-    made = {name: export(model.folder, place / name, to=name, recipe="qwen2-audio") for name in ("onnx", "hf")}
+    made = {name: export(shallow.folder, place / name, to=name, recipe="qwen2-audio") for name in ("onnx", "hf")}
     return Options(batch=3, onnx=made["onnx"], sentence_transformers=made["hf"])
 
 
@@ -73,8 +80,8 @@ def test_all_systems_agree_and_keep_their_order_behind_a_queue(model, workload, 
         served.close()
 
 
-def test_exports_and_sentence_transformers_give_the_same_vectors(model, workload, exports):
-    rivals = Rivals(model, exports, None)
+def test_exports_and_sentence_transformers_give_the_same_vectors(shallow, workload, exports):
+    rivals = Rivals(shallow, exports, None)
     for case in (audio_case(workload, "samples", [], rivals), text_case(make_sentences(5), rivals)):
         assert {"harken", "hf batched", "onnxruntime", "sentence-transformers"} <= set(names_of(case))
         assert {"aoti", "hf own length", "hf batched compiled"} <= set(case.absent)
