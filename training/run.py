@@ -24,6 +24,8 @@ def train_run(path: Path, out: Path | None = None) -> dict[str, float]:
     with parallel.process_group():
         loop = Loop(make_task(settings), settings)
         if parallel.is_first():
+            if loop.step:
+                print(f"{loop.out}: {loop.step} of {settings.optim.num_steps} steps are done already", file=sys.stderr)
             (loop.out / "settings.json").write_text(json.dumps(settings.to_dict(), indent=1) + "\n")
         return loop.go()
 
