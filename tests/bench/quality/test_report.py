@@ -13,7 +13,7 @@ from harken.bench.quality.report import distinct
 from harken.engine.cli.app import app
 
 from . import published_files
-from .world import Model
+from .world import Model, write_sound
 
 
 class Middling(Model):
@@ -94,12 +94,14 @@ def test_uiq_is_the_mean_of_its_three_sets(run, tmp_path):
     }
     for name, of in ids.items():
         published_files.queries(tmp_path / "UIQ" / name, of, _captions_of(tmp_path, name))
+    # One sound of one set is another's: only that set loses.
+    write_sound(tmp_path / "mecat/00A/test" / f"{published_files.youtube(0)}.flac", 5)
     output = run("eval", "uiq", "--data", tmp_path, "--json")
     rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    last = [row for row in rows if row["section"] == "uiq average"][-11:]
-    assert last[0]["Avg"] == "100.0" and last[1]["from"].startswith("published, OEA table 4")
+    assert any(row["from"].startswith("published, OEA table 4") for row in rows if row["section"] == "uiq average")
     negative = [row for row in rows if row["section"] == "uiq negative" and row["from"] == "measured"]
-    assert len(negative) == 4 and all(row["TFR"] == row["HNSR"] == "100.0" for row in negative)
+    *sets, mean = (float(row["TFR"]) for row in negative)
+    assert sets[:2] == [100.0, 100.0] and sets[2] < 100 and mean == pytest.approx(np.mean(sets), abs=0.1)
 
 
 def _captions_of(root, name: str) -> list[list[str]]:

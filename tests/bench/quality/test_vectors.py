@@ -53,6 +53,14 @@ def test_another_model_another_file_and_another_instruction_are_other_vectors(tm
     assert told.heard == other.heard == [9, 1]
 
 
+def test_two_parts_of_a_file_are_two_sounds(tmp_path):
+    path = write_sound(tmp_path / "long.wav", 4, 7)
+    model = Model()
+    for start_s in (0.0, 0.25):
+        Vectors(model, tmp_path / "kept").sounds([Sound("part", path, start_s, start_s + 0.2)])
+    assert model.heard == [4, 7]
+
+
 def test_a_failure_is_kept_and_named(tmp_path, sounds):
     (tmp_path / "1.wav").write_bytes(b"nothing")
     for _ in range(2):
