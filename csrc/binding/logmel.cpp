@@ -16,9 +16,10 @@ namespace {
 template <typename T>
 using Dense = py::array_t<T, py::array::c_style | py::array::forcecast>;
 
-LogMel make(std::string name, int sample_rate_hz, int n_fft, int win_length, int hop_length, int num_mels, double f_min_hz,
-            double f_max_hz, const std::string& mel_scale, const std::optional<std::string>& mel_norm, const std::string& right_edge,
-            double floor, double log_gain, std::optional<double> max_range, double shift, double divisor) {
+LogMel make(std::string name, int sample_rate_hz, int n_fft, int win_length, int hop_length, int num_mels,
+            double f_min_hz, double f_max_hz, const std::string& mel_scale, const std::optional<std::string>& mel_norm,
+            const std::string& right_edge, double floor, double log_gain, std::optional<double> max_range, double shift,
+            double divisor) {
     return LogMel({std::move(name), sample_rate_hz, n_fft, win_length, hop_length, num_mels, f_min_hz, f_max_hz,
                    mel_scale == "htk" ? MelScale::htk : MelScale::slaney, mel_norm.has_value(),
                    right_edge == "reflect" ? RightEdge::reflect : RightEdge::zeros, floor, log_gain,
@@ -26,7 +27,8 @@ LogMel make(std::string name, int sample_rate_hz, int n_fft, int win_length, int
 }
 
 void compute(const LogMel& logmel, ThreadPool& pool, const Dense<float>& samples, const Dense<std::int64_t>& starts,
-             py::array_t<float, py::array::c_style>& out, std::size_t extra_frames, std::optional<std::size_t> max_samples) {
+             py::array_t<float, py::array::c_style>& out, std::size_t extra_frames,
+             std::optional<std::size_t> max_samples) {
     const std::size_t cap = max_samples.value_or(LogMel::no_cap);
     const std::span<const std::int64_t> places(starts.data(), static_cast<std::size_t>(starts.size()));
     std::size_t num_rows = 0;
@@ -52,11 +54,12 @@ std::size_t find_not_finite(const Dense<float>& samples) {
 }  // namespace
 
 void bind_logmel(py::module_& module) {
-    py::class_<LogMel>(module, "LogMel", py::module_local(), "A front end; the fields are those of kernels.logmel_spec.LogMelSpec.")
-        .def(py::init(&make), py::kw_only(), py::arg("name"), py::arg("sample_rate_hz"), py::arg("n_fft"), py::arg("win_length"),
-             py::arg("hop_length"), py::arg("num_mels"), py::arg("f_min_hz"), py::arg("f_max_hz"), py::arg("mel_scale"),
-             py::arg("mel_norm"), py::arg("right_edge"), py::arg("floor"), py::arg("log_gain"), py::arg("max_range"),
-             py::arg("shift"), py::arg("divisor"))
+    py::class_<LogMel>(module, "LogMel", py::module_local(),
+                       "A front end; the fields are those of kernels.logmel_spec.LogMelSpec.")
+        .def(py::init(&make), py::kw_only(), py::arg("name"), py::arg("sample_rate_hz"), py::arg("n_fft"),
+             py::arg("win_length"), py::arg("hop_length"), py::arg("num_mels"), py::arg("f_min_hz"),
+             py::arg("f_max_hz"), py::arg("mel_scale"), py::arg("mel_norm"), py::arg("right_edge"), py::arg("floor"),
+             py::arg("log_gain"), py::arg("max_range"), py::arg("shift"), py::arg("divisor"))
         .def("compute", &compute, py::arg("pool"), py::arg("samples"), py::arg("starts"), py::arg("out").noconvert(),
              py::arg("extra_frames") = 0, py::arg("max_samples") = py::none(),
              "Fill out [rows, num_mels] with the rows of clips that lie end to end; starts is [clips + 1].");

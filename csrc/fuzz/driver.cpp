@@ -14,7 +14,9 @@
 #include "fuzz.h"
 
 extern "C" void __sanitizer_set_death_callback(void (*callback)());
-extern "C" const char* __asan_default_options() { return "max_allocation_size_mb=768:allocator_may_return_null=0:detect_leaks=1"; }
+extern "C" const char* __asan_default_options() {
+    return "max_allocation_size_mb=768:allocator_may_return_null=0:detect_leaks=1";
+}
 
 extern "C" const char* __ubsan_default_options() { return "abort_on_error=1:print_stacktrace=1"; }
 
@@ -47,7 +49,8 @@ void run_one(const std::string& input) {
     const auto start = std::chrono::steady_clock::now();
     LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
     if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > kMaxSeconds) {
-        std::fprintf(stderr, "%s: an input of %zu bytes took longer than %.0f s\n", program.c_str(), input.size(), kMaxSeconds);
+        std::fprintf(stderr, "%s: an input of %zu bytes took longer than %.0f s\n", program.c_str(), input.size(),
+                     kMaxSeconds);
         write_crash();
         std::exit(1);
     }
@@ -68,11 +71,38 @@ class Mutator {
     std::size_t below(std::size_t n) { return n ? random_() % n : 0; }
 
     void change_once(std::string& input, const std::vector<std::string>& corpus) {
-        static const char* const texts[] = {"-1", "0", "9223372036854775807", "9223372036854775808", "4294967296", "1e309", "null",
-                                            "[", "]", "{", "}", "\"", "\\u0000", "\xff", "[[[[[[[["};
-        static const std::uint64_t numbers[] = {0, 1, 7, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000,
-                                                0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff};
-        const std::size_t at = below(input.size() + 1), rest = input.size() - at, length = std::min(rest, 1 + below(16));
+        static const char* const texts[] = {"-1",
+                                            "0",
+                                            "9223372036854775807",
+                                            "9223372036854775808",
+                                            "4294967296",
+                                            "1e309",
+                                            "null",
+                                            "[",
+                                            "]",
+                                            "{",
+                                            "}",
+                                            "\"",
+                                            "\\u0000",
+                                            "\xff",
+                                            "[[[[[[[["};
+        static const std::uint64_t numbers[] = {0,
+                                                1,
+                                                7,
+                                                0x7f,
+                                                0x80,
+                                                0xff,
+                                                0x7fff,
+                                                0x8000,
+                                                0xffff,
+                                                0x7fffffff,
+                                                0x80000000,
+                                                0xffffffff,
+                                                0x7fffffffffffffff,
+                                                0x8000000000000000,
+                                                0xffffffffffffffff};
+        const std::size_t at = below(input.size() + 1), rest = input.size() - at,
+                          length = std::min(rest, 1 + below(16));
         switch (below(9)) {
             case 0:
                 if (rest) input[at] = static_cast<char>(input[at] ^ (1 << below(8)));
@@ -162,7 +192,8 @@ int main(int argc, char** argv) {
             const std::filesystem::path folder = argv[++i];
             std::filesystem::create_directories(folder);
             std::size_t number = 0;
-            for (const std::string& input : fuzz_seeds()) write_whole(folder / ("seed-" + std::to_string(number++)), input);
+            for (const std::string& input : fuzz_seeds())
+                write_whole(folder / ("seed-" + std::to_string(number++)), input);
             return 0;
         } else {
             files.push_back(argument);

@@ -32,8 +32,10 @@ inline void write_whole(const std::filesystem::path& path, std::string_view cont
 /// A folder of this process, in memory where there is such a place.
 inline std::filesystem::path own_folder(const char* name) {
     const std::filesystem::path memory = "/dev/shm";
-    const std::filesystem::path base = std::filesystem::is_directory(memory) ? memory : std::filesystem::temp_directory_path();
-    const std::filesystem::path folder = base / ("harken-fuzz-" + std::string(name) + "-" + std::to_string(std::random_device{}()));
+    const std::filesystem::path base =
+        std::filesystem::is_directory(memory) ? memory : std::filesystem::temp_directory_path();
+    const std::filesystem::path folder =
+        base / ("harken-fuzz-" + std::string(name) + "-" + std::to_string(std::random_device{}()));
     std::filesystem::create_directories(folder);
     return folder;
 }

@@ -18,7 +18,8 @@ std::string about(std::size_t rows_bytes, std::size_t vectors_bytes, std::size_t
         return "{\"name\":\"" + std::string(name) + "\",\"bytes\":" + std::to_string(bytes) + ",\"sha256\":\"0\"}";
     };
     return R"({"kind":"harken index","version":1,"count":2,"dim":4,"dtype":"int8","fingerprint":{"recipe":"r\u00e9\n"},"made_with":{},"files":{"rows":)" +
-           file(kNames[1], rows_bytes) + ",\"vectors\":" + file(kNames[2], vectors_bytes) + ",\"scales\":" + file(kNames[3], scales_bytes) + "}}";
+           file(kNames[1], rows_bytes) + ",\"vectors\":" + file(kNames[2], vectors_bytes) +
+           ",\"scales\":" + file(kNames[3], scales_bytes) + "}}";
 }
 
 /// Two rows, "a" and "bc", as pyarrow writes them.

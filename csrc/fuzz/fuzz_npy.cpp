@@ -16,8 +16,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 std::vector<std::string> fuzz_seeds() {
     std::vector<std::string> seeds;
-    for (const char* about : {"'<f4', 'fortran_order': False, 'shape': (2, 3)", "'|i1', 'fortran_order': False, 'shape': (24,)",
-                              "'<f2', 'fortran_order': True, 'shape': (3, 4)", "'<i8', 'fortran_order': False, 'shape': ()"})
+    for (const char* about :
+         {"'<f4', 'fortran_order': False, 'shape': (2, 3)", "'|i1', 'fortran_order': False, 'shape': (24,)",
+          "'<f2', 'fortran_order': True, 'shape': (3, 4)", "'<i8', 'fortran_order': False, 'shape': ()"})
         for (const char version : {'\1', '\2'}) {
             std::string header = std::string("{'descr': ") + about + ", }";
             header.resize(100, ' ');

@@ -18,10 +18,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 std::vector<std::string> fuzz_seeds() {
     std::vector<std::string> seeds;
-    for (const char* header :
-         {R"({"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}})",
-          R"({"__metadata__":{"k":"v"},"a":{"dtype":"I8","shape":[8],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[4],"data_offsets":[8,16]}})",
-          R"({"z":{"dtype":"F16","shape":[0,9],"data_offsets":[16,16]}})", "{}"})
-        seeds.push_back(bytes_of(static_cast<std::uint64_t>(std::string(header).size())) + header + std::string(16, '\5'));
+    for (
+        const char* header :
+        {R"({"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}})",
+         R"({"__metadata__":{"k":"v"},"a":{"dtype":"I8","shape":[8],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[4],"data_offsets":[8,16]}})",
+         R"({"z":{"dtype":"F16","shape":[0,9],"data_offsets":[16,16]}})", "{}"})
+        seeds.push_back(bytes_of(static_cast<std::uint64_t>(std::string(header).size())) + header +
+                        std::string(16, '\5'));
     return seeds;
 }

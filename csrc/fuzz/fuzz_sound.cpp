@@ -13,7 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace {
 
-std::string wav(std::uint16_t tag, std::uint16_t channels, std::uint16_t bits, std::size_t num_bytes, const std::string& before = "") {
+std::string wav(std::uint16_t tag, std::uint16_t channels, std::uint16_t bits, std::size_t num_bytes,
+                const std::string& before = "") {
     const std::uint16_t frame = static_cast<std::uint16_t>(channels * bits / 8);
     std::string samples;
     for (std::size_t i = 0; i < num_bytes; ++i) samples.push_back(static_cast<char>(i * 37));
@@ -44,8 +45,8 @@ std::uint16_t crc16(const std::string& bytes) {
 
 /// One frame of 16 mono samples of 16 bits, constant or verbatim.
 std::string flac(bool constant) {
-    const std::string stream_info = std::string("\x00\x10\x00\x10\x00\x00\x00\x00\x00\x00", 10) + std::string("\x03\xe8\x00\xf0\x00\x00\x00\x10", 8) +
-                                    std::string(16, '\0');
+    const std::string stream_info = std::string("\x00\x10\x00\x10\x00\x00\x00\x00\x00\x00", 10) +
+                                    std::string("\x03\xe8\x00\xf0\x00\x00\x00\x10", 8) + std::string(16, '\0');
     std::string frame("\xff\xf8\x65\x08\x00\x0f", 6);
     frame.push_back(static_cast<char>(crc8(frame)));
     frame += constant ? std::string("\x00\x12\x34", 3) : std::string("\x02", 1) + std::string(32, '\x21');
@@ -58,7 +59,10 @@ std::string flac(bool constant) {
 }  // namespace
 
 std::vector<std::string> fuzz_seeds() {
-    return {wav(1, 1, 16, 64), wav(1, 2, 24, 60), wav(3, 1, 32, 64), wav(1, 1, 8, 20), wav(6, 1, 8, 20), wav(7, 2, 8, 20),
-            wav(2, 1, 4, 300), wav(17, 1, 4, 300), wav(3, 1, 64, 64), wav(1, 1, 16, 8, "LIST" + bytes_of<std::uint32_t>(4) + "abcd"),
-            flac(true), flac(false)};
+    return {wav(1, 1, 16, 64), wav(1, 2, 24, 60),
+            wav(3, 1, 32, 64), wav(1, 1, 8, 20),
+            wav(6, 1, 8, 20),  wav(7, 2, 8, 20),
+            wav(2, 1, 4, 300), wav(17, 1, 4, 300),
+            wav(3, 1, 64, 64), wav(1, 1, 16, 8, "LIST" + bytes_of<std::uint32_t>(4) + "abcd"),
+            flac(true),        flac(false)};
 }

@@ -110,7 +110,8 @@ void read_batch(Buffer file, std::uint64_t block, Buffer footer, std::vector<std
     const auto [num_nodes, nodes] = batch.vector(1, kPairBytes);
     const auto [num_buffers, buffers] = batch.vector(2, kPairBytes);
     if (num_nodes < 1 || num_buffers < 3) throw Damaged();
-    const std::int64_t length = message_bytes.at<std::int64_t>(nodes), num_nulls = message_bytes.at<std::int64_t>(nodes + 8);
+    const std::int64_t length = message_bytes.at<std::int64_t>(nodes),
+                       num_nulls = message_bytes.at<std::int64_t>(nodes + 8);
     if (length < 0 || num_nulls != 0) throw Damaged();
     if (length == 0) return;
     // The column's buffers: validity, offsets, data.
@@ -135,7 +136,8 @@ void read_batch(Buffer file, std::uint64_t block, Buffer footer, std::vector<std
 
 }  // namespace
 
-std::vector<std::string_view> read_arrow_strings(std::span<const std::byte> bytes, std::string_view column, const std::string& where) {
+std::vector<std::string_view> read_arrow_strings(std::span<const std::byte> bytes, std::string_view column,
+                                                 const std::string& where) {
     const auto refuse = [&](const std::string& why) { throw Error(HARKEN_FILE_FORMAT_ERROR, where + ": " + why); };
     try {
         const Buffer file(bytes);
@@ -145,7 +147,8 @@ std::vector<std::string_view> read_arrow_strings(std::span<const std::byte> byte
             refuse("is no Arrow file");
         const std::int32_t length = file.at<std::int32_t>(bytes.size() - end_bytes);
         if (length <= 0 || static_cast<std::size_t>(length) > bytes.size() - end_bytes) throw Damaged();
-        const Buffer footer(file.part(bytes.size() - end_bytes - static_cast<std::size_t>(length), static_cast<std::uint64_t>(length)));
+        const Buffer footer(
+            file.part(bytes.size() - end_bytes - static_cast<std::size_t>(length), static_cast<std::uint64_t>(length)));
         const Table root = Table::root(footer), schema = root.table(1);
         const auto [num_fields, fields] = schema.vector(1, 4);
         if (num_fields == 0) throw Damaged();

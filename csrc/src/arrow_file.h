@@ -14,7 +14,7 @@ namespace harken {
 ///
 /// \param bytes  the whole file, kept alive by the caller
 /// \throws Error  HARKEN_FILE_FORMAT_ERROR: no such file, damaged, another column
-[[nodiscard]] std::vector<std::string_view> read_arrow_strings(std::span<const std::byte> bytes, std::string_view column,
-                                                               const std::string& where);
+[[nodiscard]] std::vector<std::string_view> read_arrow_strings(std::span<const std::byte> bytes,
+                                                               std::string_view column, const std::string& where);
 
 }  // namespace harken

@@ -20,7 +20,9 @@ std::array<char32_t, 256> printable_bytes() {
     return table;
 }
 
-[[noreturn]] void refuse(const std::string& where, const std::string& what) { throw Error(HARKEN_MODEL_ERROR, where + ": " + what); }
+[[noreturn]] void refuse(const std::string& where, const std::string& what) {
+    throw Error(HARKEN_MODEL_ERROR, where + ": " + what);
+}
 
 std::size_t hash(std::uint64_t pair) { return static_cast<std::size_t>((pair * 0x9e3779b97f4a7c15u) >> 20); }
 
@@ -35,7 +37,8 @@ std::int32_t token_id_of(const Json& value, const std::string& where) {
 
 Bpe::Bpe(const Json& about, const std::string& where) {
     const Json* type = about.find("type");
-    if (type && type->as_string() != "BPE") refuse(where, "model " + type->as_string() + " is not read here; wanted BPE");
+    if (type && type->as_string() != "BPE")
+        refuse(where, "model " + type->as_string() + " is not read here; wanted BPE");
     for (const char* setting : {"continuing_subword_prefix", "end_of_word_suffix"})
         if (const Json* value = about.find(setting); value && !value->as_string().empty())
             refuse(where, std::string("model BPE with ") + setting + " is not read here");
@@ -96,7 +99,8 @@ void Bpe::index_merges(const Json& merges, const std::string& where) {
         if (merge.is_string()) {
             const std::string& text = merge.as_string();
             const std::size_t space = text.find(' ');
-            if (space == text.npos || text.find(' ', space + 1) != text.npos) refuse(where, "a merge is \"" + text + "\"; wanted two tokens");
+            if (space == text.npos || text.find(' ', space + 1) != text.npos)
+                refuse(where, "a merge is \"" + text + "\"; wanted two tokens");
             left = text.substr(0, space);
             right = text.substr(space + 1);
         } else {
@@ -105,7 +109,8 @@ void Bpe::index_merges(const Json& merges, const std::string& where) {
             left = pair[0].as_string();
             right = pair[1].as_string();
         }
-        const std::uint64_t pair = static_cast<std::uint64_t>(id_of(left)) << 32 | static_cast<std::uint32_t>(id_of(right));
+        const std::uint64_t pair =
+            static_cast<std::uint64_t>(id_of(left)) << 32 | static_cast<std::uint32_t>(id_of(right));
         std::size_t at = hash(pair) & (size - 1);
         while (merges_[at].rank >= 0 && merges_[at].pair != pair) at = (at + 1) & (size - 1);
         // A pair that stands twice counts as the later one, as in a map that is filled in order.
@@ -149,7 +154,9 @@ void Bpe::merge(std::vector<std::int32_t>& symbols) const {
         std::uint32_t left, right;  // places
         std::uint64_t pair;         // what stood there when it was found
         std::int32_t id;
-        bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
+        bool operator>(const Candidate& other) const {
+            return rank != other.rank ? rank > other.rank : left > other.left;
+        }
     };
     const std::uint32_t n = static_cast<std::uint32_t>(symbols.size()), none = n;
     std::vector<std::uint32_t> before(n), after(n);
@@ -171,7 +178,9 @@ void Bpe::merge(std::vector<std::int32_t>& symbols) const {
         heap.pop_back();
         // Merged away since: a place that is gone holds -1, a place that grew holds another id.
         if (symbols[best.left] < 0 || symbols[best.right] < 0 || after[best.left] != best.right) continue;
-        if ((static_cast<std::uint64_t>(symbols[best.left]) << 32 | static_cast<std::uint32_t>(symbols[best.right])) != best.pair) continue;
+        if ((static_cast<std::uint64_t>(symbols[best.left]) << 32 | static_cast<std::uint32_t>(symbols[best.right])) !=
+            best.pair)
+            continue;
         symbols[best.left] = best.id;
         symbols[best.right] = -1;
         const std::uint32_t next = after[best.right];

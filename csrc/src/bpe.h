@@ -32,7 +32,9 @@ class Bpe {
     void encode(std::string_view word, std::vector<std::int32_t>& ids) const;
 
     /// Ids by token as the file writes it, bytes in their printable form.
-    [[nodiscard]] const std::unordered_map<std::string, std::int32_t>& vocabulary() const noexcept { return vocabulary_; }
+    [[nodiscard]] const std::unordered_map<std::string, std::int32_t>& vocabulary() const noexcept {
+        return vocabulary_;
+    }
 
   private:
     struct Merge {

@@ -27,7 +27,9 @@ std::uint16_t float_to_half(float value) noexcept {
     return sign | static_cast<std::uint16_t>((magnitude - 0x38000000u + 0xfff + odd) >> 13);
 }
 
-float bfloat16_to_float(std::uint16_t bits) noexcept { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+float bfloat16_to_float(std::uint16_t bits) noexcept {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
 
 std::uint16_t float_to_bfloat16(float value) noexcept {
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);

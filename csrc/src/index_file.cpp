@@ -15,7 +15,9 @@ namespace {
 constexpr std::string_view kAbout = "index.json", kKind = "harken index";
 constexpr std::int64_t kVersion = 1;
 
-[[noreturn]] void refuse(const std::string& where, const std::string& why) { throw Error(HARKEN_FILE_FORMAT_ERROR, where + ": " + why); }
+[[noreturn]] void refuse(const std::string& where, const std::string& why) {
+    throw Error(HARKEN_FILE_FORMAT_ERROR, where + ": " + why);
+}
 
 /// Text as Python's json.dumps writes it.
 std::string json_text(std::string_view text) {
@@ -75,14 +77,16 @@ MappedFile open_part(const std::filesystem::path& folder, const Json& about) {
     return file;
 }
 
-const void* array_of(const MappedFile& file, const std::string& where, DType dtype, const std::vector<std::int64_t>& shape) {
+const void* array_of(const MappedFile& file, const std::string& where, DType dtype,
+                     const std::vector<std::int64_t>& shape) {
     const TensorView view = read_npy(file.bytes(), where);
     if (view.dtype != dtype || view.shape != shape) {
         std::string text = std::string("holds ") + dtype_name(view.dtype) + " [";
         for (std::size_t i = 0; i < view.shape.size(); ++i) text += (i ? ", " : "") + std::to_string(view.shape[i]);
         refuse(where, text + "], which is not what " + std::string(kAbout) + " says");
     }
-    if (reinterpret_cast<std::uintptr_t>(view.data) % dtype_bytes(dtype) != 0) refuse(where, "its numbers lie across their own size");
+    if (reinterpret_cast<std::uintptr_t>(view.data) % dtype_bytes(dtype) != 0)
+        refuse(where, "its numbers lie across their own size");
     return view.data;
 }
 
@@ -91,18 +95,22 @@ const void* array_of(const MappedFile& file, const std::string& where, DType dty
 IndexFile::IndexFile(const std::string& folder) {
     const std::string where = (std::filesystem::path(folder) / kAbout).string();
     std::error_code error;
-    if (!std::filesystem::is_directory(folder, error)) throw Error(HARKEN_IO_ERROR, folder + ": there is no such folder");
-    if (!std::filesystem::is_regular_file(where, error)) refuse(folder, "is no index: there is no " + std::string(kAbout) + " in it");
+    if (!std::filesystem::is_directory(folder, error))
+        throw Error(HARKEN_IO_ERROR, folder + ": there is no such folder");
+    if (!std::filesystem::is_regular_file(where, error))
+        refuse(folder, "is no index: there is no " + std::string(kAbout) + " in it");
     naming(where, [&] { read(parse_json(read_text(where), where), folder, where); });
 }
 
 void IndexFile::read(const Json& about, const std::string& folder, const std::string& where) {
     const Json* kind = about.find("kind");
     const Json* version = about.find("version");
-    if (!kind || !version || !kind->is_string() || !version->is_int() || kind->as_string() != kKind || version->as_int() != kVersion)
+    if (!kind || !version || !kind->is_string() || !version->is_int() || kind->as_string() != kKind ||
+        version->as_int() != kVersion)
         refuse(where, "is no harken index of version " + std::to_string(kVersion));
     const std::int64_t count = about.at("count").as_int(), dim = about.at("dim").as_int();
-    if (count < 0 || dim < 1 || dim > 65536) refuse(where, "says " + std::to_string(count) + " rows of " + std::to_string(dim));
+    if (count < 0 || dim < 1 || dim > 65536)
+        refuse(where, "says " + std::to_string(count) + " rows of " + std::to_string(dim));
     const std::string& dtype = about.at("dtype").as_string();
     if (dtype == "float16") {
         corpus_.dtype = DType::float16;
@@ -125,7 +133,8 @@ void IndexFile::read(const Json& about, const std::string& folder, const std::st
     if (count == 0) return;
     corpus_.rows = array_of(open("vectors"), folder + ": vectors", corpus_.dtype, {count, dim});
     if (corpus_.dtype == DType::int8)
-        corpus_.scales = static_cast<const float*>(array_of(open("scales"), folder + ": scales", DType::float32, {count}));
+        corpus_.scales =
+            static_cast<const float*>(array_of(open("scales"), folder + ": scales", DType::float32, {count}));
 }
 
 std::string_view IndexFile::id(std::size_t row) const noexcept { return ids_[row]; }

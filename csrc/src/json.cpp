@@ -18,7 +18,8 @@ class Parser {
     Json parse() {
         if (text_.size() > limits_.max_bytes)
             throw Error(HARKEN_FILE_FORMAT_ERROR, where_ + ": has " + std::to_string(text_.size()) +
-                                                      " bytes of JSON; wanted at most " + std::to_string(limits_.max_bytes));
+                                                      " bytes of JSON; wanted at most " +
+                                                      std::to_string(limits_.max_bytes));
         if (text_.starts_with("\xef\xbb\xbf")) text_.remove_prefix(3);
         Json value = parse_value(0);
         skip_space();
@@ -37,7 +38,9 @@ class Parser {
     }
 
     void skip_space() {
-        while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) ++at_;
+        while (at_ < text_.size() &&
+               (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r'))
+            ++at_;
     }
 
     bool take(std::string_view word) {
@@ -111,7 +114,8 @@ class Parser {
         names.reserve(members.size());
         for (const auto& member : members) names.push_back(&member.first);
         std::sort(names.begin(), names.end(), [](const auto* a, const auto* b) { return *a < *b; });
-        const auto twice = std::adjacent_find(names.begin(), names.end(), [](const auto* a, const auto* b) { return *a == *b; });
+        const auto twice =
+            std::adjacent_find(names.begin(), names.end(), [](const auto* a, const auto* b) { return *a == *b; });
         if (twice != names.end()) fail("the name \"" + **twice + "\" stands twice in the object that ends here");
     }
 
@@ -140,7 +144,9 @@ class Parser {
         const char c = peek();
         ++at_;
         switch (c) {
-            case '"': case '\\': case '/': out.push_back(c); return;
+            case '"':
+            case '\\':
+            case '/': out.push_back(c); return;
             case 'b': out.push_back('\b'); return;
             case 'f': out.push_back('\f'); return;
             case 'n': out.push_back('\n'); return;
@@ -195,7 +201,8 @@ class Parser {
             if (skip_digits() == 0) fail("an exponent without digits");
         }
         const char *first = text_.data() + begin, *last = text_.data() + at_;
-        if (std::int64_t number = 0; whole && std::from_chars(first, last, number).ec == std::errc()) return Json(number);
+        if (std::int64_t number = 0; whole && std::from_chars(first, last, number).ec == std::errc())
+            return Json(number);
         double number = 0;
         // A number out of range stays 0 or infinity by its text's size: neither is taken for a size or an id.
         if (std::from_chars(first, last, number).ec != std::errc()) number = HUGE_VAL;
@@ -211,8 +218,10 @@ class Parser {
 }  // namespace
 
 void Json::refuse(const char* wanted) const {
-    constexpr const char* kinds[] = {"null", "a truth value", "a whole number", "a number", "a string", "an array", "an object"};
-    throw JsonKindError(HARKEN_FILE_FORMAT_ERROR, std::string("JSON: wanted ") + wanted + ", got " + kinds[value_.index()]);
+    constexpr const char* kinds[] = {"null",     "a truth value", "a whole number", "a number",
+                                     "a string", "an array",      "an object"};
+    throw JsonKindError(HARKEN_FILE_FORMAT_ERROR,
+                        std::string("JSON: wanted ") + wanted + ", got " + kinds[value_.index()]);
 }
 
 bool Json::as_bool() const {

@@ -50,7 +50,9 @@ float sample_at(std::ptrdiff_t p, const float* samples, const Lengths& lengths) 
 
 const LogMelKernels& logmel_kernels() noexcept {
 #if defined(__x86_64__)
-    static const LogMelKernels& best = cpu_isa() == Isa::avx512 ? kLogMelAvx512 : cpu_isa() == Isa::avx2 ? kLogMelAvx2 : kLogMelScalar;
+    static const LogMelKernels& best = cpu_isa() == Isa::avx512 ? kLogMelAvx512
+                                       : cpu_isa() == Isa::avx2 ? kLogMelAvx2
+                                                                : kLogMelScalar;
     return best;
 #else
     return kLogMelScalar;
@@ -105,9 +107,18 @@ struct LogMel::Plan {
         make_window();
         make_transform();
         make_filters();
-        tables = {static_cast<std::size_t>(spec.n_fft), static_cast<std::size_t>(spec.hop_length),
-                  static_cast<std::size_t>(spec.num_mels), window.data(), radix.size(), radix.data(), twiddle_starts.data(),
-                  split.data(), first_bin.data(), last_bin.data(), weights.data(), static_cast<float>(spec.floor),
+        tables = {static_cast<std::size_t>(spec.n_fft),
+                  static_cast<std::size_t>(spec.hop_length),
+                  static_cast<std::size_t>(spec.num_mels),
+                  window.data(),
+                  radix.size(),
+                  radix.data(),
+                  twiddle_starts.data(),
+                  split.data(),
+                  first_bin.data(),
+                  last_bin.data(),
+                  weights.data(),
+                  static_cast<float>(spec.floor),
                   static_cast<float>(spec.log_gain)};
     }
 
@@ -120,12 +131,14 @@ struct LogMel::Plan {
         while (half > 0 && half % 2 == 0) half /= 2;
         while (half > 0 && half % 5 == 0) half /= 5;
         if (spec.n_fft < 16 || spec.n_fft > 4096 || spec.n_fft % 16 != 0 || half != 1)
-            refuse("n_fft must be a multiple of 16 up to 4096 whose half is 2^a 5^b, got " + std::to_string(spec.n_fft));
+            refuse("n_fft must be a multiple of 16 up to 4096 whose half is 2^a 5^b, got " +
+                   std::to_string(spec.n_fft));
         if (spec.win_length < 1 || spec.win_length > spec.n_fft)
             refuse("win_length must be 1.." + std::to_string(spec.n_fft) + ", got " + std::to_string(spec.win_length));
         if (spec.hop_length < 1 || spec.hop_length > spec.n_fft)
             refuse("hop_length must be 1.." + std::to_string(spec.n_fft) + ", got " + std::to_string(spec.hop_length));
-        if (spec.num_mels < 1 || spec.num_mels > 4096) refuse("num_mels must be 1..4096, got " + std::to_string(spec.num_mels));
+        if (spec.num_mels < 1 || spec.num_mels > 4096)
+            refuse("num_mels must be 1..4096, got " + std::to_string(spec.num_mels));
         if (!(spec.f_min_hz >= 0 && spec.f_min_hz < spec.f_max_hz && spec.f_max_hz <= spec.sample_rate_hz / 2.0))
             refuse("f_min_hz and f_max_hz must rise from 0 to half the sample rate");
         // Smaller powers are no normal numbers, which the logarithm takes for granted.
@@ -137,8 +150,8 @@ struct LogMel::Plan {
         window = Buffer<float>(n);
         std::fill_n(window.data(), n, 0.0f);
         for (std::size_t i = 0; i < length; ++i)
-            window[(n - length) / 2 + i] =
-                static_cast<float>(0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(length)));
+            window[(n - length) / 2 + i] = static_cast<float>(
+                0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(length)));
     }
 
     void make_transform() {
@@ -148,7 +161,8 @@ struct LogMel::Plan {
             std::vector<float>& t = twiddles.emplace_back();
             for (std::size_t p = 0; p < num_points / r; ++p)
                 for (std::size_t k = 0; k < r; ++k) {
-                    const double angle = -2 * std::numbers::pi * static_cast<double>(p * k) / static_cast<double>(num_points);
+                    const double angle =
+                        -2 * std::numbers::pi * static_cast<double>(p * k) / static_cast<double>(num_points);
                     t.push_back(static_cast<float>(std::cos(angle)));
                     t.push_back(static_cast<float>(std::sin(angle)));
                 }
@@ -167,7 +181,8 @@ struct LogMel::Plan {
         const int num_bins = spec.n_fft / 2 + 1;
         const double low = to_mel(spec.f_min_hz, spec.mel_scale), high = to_mel(spec.f_max_hz, spec.mel_scale);
         std::vector<double> corners;
-        for (int i = 0; i < spec.num_mels + 2; ++i) corners.push_back(to_hz(low + (high - low) * i / (spec.num_mels + 1), spec.mel_scale));
+        for (int i = 0; i < spec.num_mels + 2; ++i)
+            corners.push_back(to_hz(low + (high - low) * i / (spec.num_mels + 1), spec.mel_scale));
         for (int m = 0; m < spec.num_mels; ++m) {
             const double left = corners[m], middle = corners[m + 1], right = corners[m + 2];
             const double norm = spec.mel_norm ? 2 / (right - left) : 1;
@@ -189,11 +204,14 @@ struct LogMel::Plan {
 
     Lengths lengths(std::size_t n, std::size_t extra_frames, std::size_t max_samples) const {
         const std::size_t hop = tables.hop_length, half = tables.n_fft / 2;
-        if (max_samples <= half) refuse("max_samples must be over " + std::to_string(half) + ", got " + std::to_string(max_samples));
+        if (max_samples <= half)
+            refuse("max_samples must be over " + std::to_string(half) + ", got " + std::to_string(max_samples));
         n = std::min(n, max_samples);
-        if (n == 0) throw Error(HARKEN_AUDIO_ERROR, "LogMel " + spec.name + ": the clip has no sample, wanted 1 or more");
+        if (n == 0)
+            throw Error(HARKEN_AUDIO_ERROR, "LogMel " + spec.name + ": the clip has no sample, wanted 1 or more");
         if (spec.right_edge == RightEdge::reflect) {
-            if (extra_frames != 0) refuse("extra_frames must be 0, as clips are mirrored; got " + std::to_string(extra_frames));
+            if (extra_frames != 0)
+                refuse("extra_frames must be 0, as clips are mirrored; got " + std::to_string(extra_frames));
             const std::size_t frames = 1 + n / hop;
             return {n, n, frames, frames, frames};
         }
@@ -208,7 +226,8 @@ struct LogMel::Plan {
     /// Frames [first, last) into out, whose rows go up to num_rows; gives their largest value.
     float frames(const float* samples, const Lengths& clip, std::size_t first, std::size_t last, float* out) const {
         const LogMelKernels& kernels = logmel_kernels();
-        const std::size_t group = kernels.num_frames, hop = tables.hop_length, half = tables.n_fft / 2, mels = tables.num_mels;
+        const std::size_t group = kernels.num_frames, hop = tables.hop_length, half = tables.n_fft / 2,
+                          mels = tables.num_mels;
         const std::size_t span = (group - 1) * hop + tables.n_fft;
         Buffer<float> scratch(kernels.scratch_size(tables)), edge(span), rows(group * mels);
         float largest = -std::numeric_limits<float>::infinity();
@@ -219,18 +238,21 @@ struct LogMel::Plan {
                 begin = samples + (f * hop - half);
             } else {
                 for (std::size_t i = 0; i < span; ++i)
-                    edge[i] = sample_at(static_cast<std::ptrdiff_t>(f * hop + i) - static_cast<std::ptrdiff_t>(half), samples, clip);
+                    edge[i] = sample_at(static_cast<std::ptrdiff_t>(f * hop + i) - static_cast<std::ptrdiff_t>(half),
+                                        samples, clip);
             }
             const bool whole = f + group <= std::min(last, clip.num_rows);
             float* const to = whole ? out + f * mels : rows.data();
             largest = std::max(largest, kernels.frames(tables, begin, count, to, scratch.data()));
-            if (!whole && f < clip.num_rows) std::copy_n(rows.data(), std::min(count, clip.num_rows - f) * mels, out + f * mels);
+            if (!whole && f < clip.num_rows)
+                std::copy_n(rows.data(), std::min(count, clip.num_rows - f) * mels, out + f * mels);
         }
         return largest;
     }
 
     void finish(float* values, std::size_t n, float largest) const {
-        const float lowest = std::isinf(spec.max_range) ? -std::numeric_limits<float>::infinity() : largest - static_cast<float>(spec.max_range);
+        const float lowest = std::isinf(spec.max_range) ? -std::numeric_limits<float>::infinity()
+                                                        : largest - static_cast<float>(spec.max_range);
         const float shift = static_cast<float>(spec.shift), factor = static_cast<float>(1 / spec.divisor);
         // In this order NaN stays NaN.
         for (std::size_t i = 0; i < n; ++i) values[i] = ((values[i] < lowest ? lowest : values[i]) + shift) * factor;
@@ -258,10 +280,13 @@ void LogMel::compute(std::span<const float> samples, float* out, std::size_t ext
     std::atomic<float> largest{-std::numeric_limits<float>::infinity()};
     const auto part = [&](std::size_t begin, std::size_t end) {
         const float here = plan_->frames(samples.data(), clip, begin, end, out);
-        for (float seen = largest.load(); here > seen && !largest.compare_exchange_weak(seen, here);) {}
+        for (float seen = largest.load(); here > seen && !largest.compare_exchange_weak(seen, here);) {
+        }
     };
     const std::size_t mels = plan_->tables.num_mels;
-    const auto last = [&](std::size_t begin, std::size_t end) { plan_->finish(out + begin * mels, (end - begin) * mels, largest); };
+    const auto last = [&](std::size_t begin, std::size_t end) {
+        plan_->finish(out + begin * mels, (end - begin) * mels, largest);
+    };
     if (pool != nullptr) {
         pool->parallel_for(clip.num_work, kPieceFrames, part);
         pool->parallel_for(clip.num_rows, kPieceFrames, last);
@@ -271,8 +296,8 @@ void LogMel::compute(std::span<const float> samples, float* out, std::size_t ext
     }
 }
 
-void LogMel::compute_all(const float* samples, std::span<const std::int64_t> starts, float* out, std::size_t extra_frames,
-                         std::size_t max_samples, ThreadPool& pool) const {
+void LogMel::compute_all(const float* samples, std::span<const std::int64_t> starts, float* out,
+                         std::size_t extra_frames, std::size_t max_samples, ThreadPool& pool) const {
     const std::size_t num_clips = starts.empty() ? 0 : starts.size() - 1, mels = plan_->tables.num_mels;
     const auto length = [&](std::size_t clip) { return static_cast<std::size_t>(starts[clip + 1] - starts[clip]); };
     std::vector<std::size_t> rows(num_clips + 1, 0);

@@ -38,9 +38,9 @@ struct MelSpec {
     MelScale mel_scale = MelScale::slaney;
     bool mel_norm = true;  ///< every triangle has the same area (slaney); false: the same height
     RightEdge right_edge = RightEdge::zeros;
-    double floor = 1e-10;   ///< smallest mel power that is told from silence
-    double log_gain = 1.0;  ///< 1 for log10, 10 for decibels
-    double max_range = 8.0; ///< how far below the clip's maximum a value may lie; infinity: no bound
+    double floor = 1e-10;    ///< smallest mel power that is told from silence
+    double log_gain = 1.0;   ///< 1 for log10, 10 for decibels
+    double max_range = 8.0;  ///< how far below the clip's maximum a value may lie; infinity: no bound
     double shift = 4.0;
     double divisor = 4.0;
 };
@@ -76,8 +76,8 @@ class LogMel {
     /// \param pool     shares the frames out; nullptr: the calling thread computes them all. The answer is the same
     /// \throws Error   HARKEN_AUDIO_ERROR: no sample; HARKEN_INVALID_ARGUMENT: extra frames where the clip is mirrored, a cap
     ///                 of half a window or less
-    void compute(std::span<const float> samples, float* out, std::size_t extra_frames = 0, std::size_t max_samples = no_cap,
-                 ThreadPool* pool = nullptr) const;
+    void compute(std::span<const float> samples, float* out, std::size_t extra_frames = 0,
+                 std::size_t max_samples = no_cap, ThreadPool* pool = nullptr) const;
 
     /// Several clips that lie end to end, shared out to the threads.
     /// \param starts  [num_clips + 1] the first sample of each clip, and the end

@@ -37,8 +37,12 @@ inline Vec high(Vec a, Vec b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7)
 inline Vec low(Vec a, Vec b) { return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
 inline Vec high(Vec a, Vec b) { return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
 #else
-inline Vec low(Vec a, Vec b) { return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
-inline Vec high(Vec a, Vec b) { return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
+inline Vec low(Vec a, Vec b) {
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+inline Vec high(Vec a, Vec b) {
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
 #endif
 
 /// Rows become columns: each round interleaves the first half of the registers with the second.
@@ -109,7 +113,8 @@ inline void butterfly(const Complex (&x)[R], Complex (&y)[R]) {
 
 /// One stage: num_points / R butterflies for each of `stride` interleaved transforms of num_points.
 template <size_t R>
-void stage(const Complex* __restrict x, Complex* __restrict y, size_t num_points, size_t stride, const float* twiddles) {
+void stage(const Complex* __restrict x, Complex* __restrict y, size_t num_points, size_t stride,
+           const float* twiddles) {
     const size_t m = num_points / R;
     for (size_t p = 0; p < m; ++p) {
         const float* t = twiddles + 2 * R * p;

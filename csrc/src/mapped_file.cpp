@@ -14,7 +14,9 @@
 namespace harken {
 namespace {
 
-[[noreturn]] void refuse(const std::string& path, const std::string& why) { throw Error(HARKEN_IO_ERROR, path + ": " + why); }
+[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+    throw Error(HARKEN_IO_ERROR, path + ": " + why);
+}
 
 struct Descriptor {
     int value;

@@ -33,7 +33,8 @@ DType dtype_of(std::string_view written, const std::string& where) {
         {"|u1", DType::uint8},   {"|b1", DType::boolean}, {"<i2", DType::int16},   {"<u2", DType::uint16},
         {"<i4", DType::int32},   {"<u4", DType::uint32},  {"<i8", DType::int64},   {"<u8", DType::uint64}};
     for (const auto& [text, dtype] : known)
-        if (written.size() > 4 && (written[0] == '\'' || written[0] == '"') && written.substr(1, 3) == text && written[4] == written[0])
+        if (written.size() > 4 && (written[0] == '\'' || written[0] == '"') && written.substr(1, 3) == text &&
+            written[4] == written[0])
             return dtype;
     refuse(where, "holds a dtype that is not read here: " + std::string(written.substr(0, 8)));
 }
@@ -46,7 +47,8 @@ std::vector<std::int64_t> shape_of(std::string_view written, const std::string& 
     while (at != end) {
         std::int64_t size = 0;
         const auto [next, error] = std::from_chars(at, end, size);
-        if (error != std::errc() || size < 0 || shape.size() == 32) refuse(where, "its .npy header has a shape that cannot be");
+        if (error != std::errc() || size < 0 || shape.size() == 32)
+            refuse(where, "its .npy header has a shape that cannot be");
         shape.push_back(size);
         for (at = next; at != end && (*at == ',' || *at == ' ');) ++at;
     }
@@ -60,7 +62,8 @@ TensorView read_npy(std::span<const std::byte> bytes, const std::string& where) 
     const std::string_view file(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     if (!file.starts_with("\x93NUMPY") || file.size() < 12) refuse(where, "is no .npy file");
     const std::size_t version = byte(6);
-    if (version < 1 || version > 3) refuse(where, "is a .npy file of version " + std::to_string(version) + "; wanted 1 to 3");
+    if (version < 1 || version > 3)
+        refuse(where, "is a .npy file of version " + std::to_string(version) + "; wanted 1 to 3");
     const std::size_t begin = version == 1 ? 10 : 12;
     std::size_t length = byte(8) | byte(9) << 8;
     if (version > 1) length |= byte(10) << 16 | byte(11) << 24;
@@ -72,9 +75,11 @@ TensorView read_npy(std::span<const std::byte> bytes, const std::string& where) 
     view.dtype = dtype_of(header.value_of("'descr'"), where);
     view.shape = shape_of(header.value_of("'shape'"), where);
     const std::size_t present = file.size() - begin - length;
-    if (!shape_bytes(view.shape, view.dtype, view.num_bytes)) refuse(where, "its .npy header has a shape that cannot be");
+    if (!shape_bytes(view.shape, view.dtype, view.num_bytes))
+        refuse(where, "its .npy header has a shape that cannot be");
     if (view.num_bytes != present)
-        refuse(where, "holds " + std::to_string(present) + " bytes of numbers; wanted " + std::to_string(view.num_bytes));
+        refuse(where,
+               "holds " + std::to_string(present) + " bytes of numbers; wanted " + std::to_string(view.num_bytes));
     view.data = bytes.data() + begin + length;
     return view;
 }

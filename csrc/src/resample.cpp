@@ -36,7 +36,8 @@ Resampler::Resampler(int from_hz, int to_hz) {
     for (const int rate : {from_hz, to_hz})
         if (rate < kMinRateHz || rate > kMaxRateHz)
             throw Error(HARKEN_INVALID_ARGUMENT, "Resampler: sample rate is " + std::to_string(rate) + " Hz; wanted " +
-                                                     std::to_string(kMinRateHz) + " to " + std::to_string(kMaxRateHz) + " Hz");
+                                                     std::to_string(kMinRateHz) + " to " + std::to_string(kMaxRateHz) +
+                                                     " Hz");
     const int divisor = std::gcd(from_hz, to_hz);
     up_ = static_cast<std::size_t>(to_hz / divisor);
     down_ = static_cast<std::size_t>(from_hz / divisor);
@@ -105,7 +106,8 @@ void Resampler::process_phases(const float* padded, std::size_t num_out, float* 
             const std::size_t place = p * down_ / up_, phase = p * down_ % up_;
             for (std::size_t k = 0; k < kRows; ++k) rows[k] = base + k * down_ + place;
             dots(rows, kRows, num_taps_, taps_.data() + phase * num_taps_, num_taps_, 1, found, kRows);
-            for (std::size_t k = 0; k < kRows && first + k * up_ + p < num_out; ++k) out[first + k * up_ + p] = found[k];
+            for (std::size_t k = 0; k < kRows && first + k * up_ + p < num_out; ++k)
+                out[first + k * up_ + p] = found[k];
         }
     }
 }
@@ -113,7 +115,8 @@ void Resampler::process_phases(const float* padded, std::size_t num_out, float* 
 void Resampler::process_between(const float* padded, std::size_t num_out, float* out) const {
     for (std::size_t j = 0; j < num_out; ++j) {
         const std::size_t whole = j / up_ * down_ + j % up_ * down_ / up_;
-        const double phase = static_cast<double>(j % up_ * down_ % up_) / static_cast<double>(up_) * static_cast<double>(num_phases_);
+        const double phase =
+            static_cast<double>(j % up_ * down_ % up_) / static_cast<double>(up_) * static_cast<double>(num_phases_);
         const std::size_t p = static_cast<std::size_t>(phase);
         const float *x = padded + whole, *low = taps_.data() + p * num_taps_, *high = low + num_taps_;
         constexpr std::size_t kSums = 16;
@@ -128,7 +131,8 @@ void Resampler::process_between(const float* padded, std::size_t num_out, float*
             low_sums[0] += x[i] * low[i];
             high_sums[0] += x[i] * high[i];
         }
-        const double a = std::accumulate(low_sums, low_sums + kSums, 0.0), b = std::accumulate(high_sums, high_sums + kSums, 0.0);
+        const double a = std::accumulate(low_sums, low_sums + kSums, 0.0),
+                     b = std::accumulate(high_sums, high_sums + kSums, 0.0);
         out[j] = static_cast<float>(a + (b - a) * (phase - static_cast<double>(p)));
     }
 }

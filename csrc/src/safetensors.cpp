@@ -11,9 +11,10 @@ namespace {
 
 DType dtype_of(const std::string& written, const std::string& where) {
     constexpr std::pair<std::string_view, DType> known[] = {
-        {"F32", DType::float32}, {"F16", DType::float16}, {"BF16", DType::bfloat16}, {"F64", DType::float64}, {"I8", DType::int8},
-        {"U8", DType::uint8},    {"BOOL", DType::boolean}, {"I16", DType::int16},    {"U16", DType::uint16},  {"I32", DType::int32},
-        {"U32", DType::uint32},  {"I64", DType::int64},    {"U64", DType::uint64}};
+        {"F32", DType::float32}, {"F16", DType::float16}, {"BF16", DType::bfloat16}, {"F64", DType::float64},
+        {"I8", DType::int8},     {"U8", DType::uint8},    {"BOOL", DType::boolean},  {"I16", DType::int16},
+        {"U16", DType::uint16},  {"I32", DType::int32},   {"U32", DType::uint32},    {"I64", DType::int64},
+        {"U64", DType::uint64}};
     for (const auto& [text, dtype] : known)
         if (written == text) return dtype;
     throw Error(HARKEN_FILE_FORMAT_ERROR, where + ": has dtype " + written + ", which is not read here");
@@ -21,7 +22,9 @@ DType dtype_of(const std::string& written, const std::string& where) {
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path), name_(path) { naming(name_, [this] { read(file_->bytes()); }); }
+SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path), name_(path) {
+    naming(name_, [this] { read(file_->bytes()); });
+}
 
 SafetensorsFile::SafetensorsFile(std::span<const std::byte> bytes, std::string name) : name_(std::move(name)) {
     naming(name_, [&] { read(bytes); });
@@ -32,7 +35,8 @@ void SafetensorsFile::read(std::span<const std::byte> bytes) {
     if (bytes.size() < 8) refuse("has " + std::to_string(bytes.size()) + " bytes; no .safetensors file is so short");
     std::uint64_t length = 0;
     for (int i = 0; i < 8; ++i) length |= std::to_integer<std::uint64_t>(bytes[i]) << (8 * i);
-    if (length > bytes.size() - 8) refuse("its header should have " + std::to_string(length) + " bytes; the file is shorter");
+    if (length > bytes.size() - 8)
+        refuse("its header should have " + std::to_string(length) + " bytes; the file is shorter");
     const Json header = parse_json({reinterpret_cast<const char*>(bytes.data()) + 8, length}, name_);
     const std::span<const std::byte> data = bytes.subspan(8 + length);
 
@@ -50,17 +54,20 @@ void SafetensorsFile::read(std::span<const std::byte> bytes) {
         if (offsets.size() != 2) refuse("tensor " + name + ": wanted two data_offsets");
         const std::int64_t begin = offsets[0].as_int(), end = offsets[1].as_int();
         if (begin < 0 || end < begin || static_cast<std::uint64_t>(end) > data.size())
-            refuse("tensor " + name + ": lies at bytes " + std::to_string(begin) + " to " + std::to_string(end) + " of " +
-                   std::to_string(data.size()));
-        if (!shape_bytes(view.shape, view.dtype, view.num_bytes) || view.num_bytes != static_cast<std::size_t>(end - begin))
-            refuse("tensor " + name + ": has " + std::to_string(end - begin) + " bytes, which its shape and dtype do not give");
+            refuse("tensor " + name + ": lies at bytes " + std::to_string(begin) + " to " + std::to_string(end) +
+                   " of " + std::to_string(data.size()));
+        if (!shape_bytes(view.shape, view.dtype, view.num_bytes) ||
+            view.num_bytes != static_cast<std::size_t>(end - begin))
+            refuse("tensor " + name + ": has " + std::to_string(end - begin) +
+                   " bytes, which its shape and dtype do not give");
         view.data = data.data() + begin;
         if (view.num_bytes != 0) taken.emplace_back(begin, end);
         tensors_.emplace(name, std::move(view));
     }
     std::sort(taken.begin(), taken.end());
     for (std::size_t i = 1; i < taken.size(); ++i)
-        if (taken[i].first < taken[i - 1].second) refuse("two tensors overlap at byte " + std::to_string(taken[i].first));
+        if (taken[i].first < taken[i - 1].second)
+            refuse("two tensors overlap at byte " + std::to_string(taken[i].first));
 }
 
 const TensorView& SafetensorsFile::find(std::string_view name) const {

@@ -17,8 +17,8 @@ constexpr std::uint32_t kRound[64] = {
     0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-constexpr std::array<std::uint32_t, 8> kStart = {
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+constexpr std::array<std::uint32_t, 8> kStart = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                                 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
 void add_block(const unsigned char* block, std::array<std::uint32_t, 8>& hash) {
     std::uint32_t w[64];
@@ -33,7 +33,8 @@ void add_block(const unsigned char* block, std::array<std::uint32_t, 8>& hash) {
     auto [a, b, c, d, e, f, g, h] = hash;
     for (int t = 0; t < 64; ++t) {
         const std::uint32_t s1 = std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25), choice = (e & f) ^ (~e & g);
-        const std::uint32_t s0 = std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22), majority = (a & b) ^ (a & c) ^ (b & c);
+        const std::uint32_t s0 = std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22),
+                            majority = (a & b) ^ (a & c) ^ (b & c);
         const std::uint32_t first = h + s1 + choice + kRound[t] + w[t], second = s0 + majority;
         h = g;
         g = f;
@@ -57,7 +58,8 @@ std::string sha256(std::string_view text) {
     const std::uint64_t num_bits = static_cast<std::uint64_t>(text.size()) * 8;
     for (int shift = 56; shift >= 0; shift -= 8) padded.push_back(static_cast<char>(num_bits >> shift));
     std::array<std::uint32_t, 8> hash = kStart;
-    for (std::size_t at = 0; at < padded.size(); at += 64) add_block(reinterpret_cast<const unsigned char*>(padded.data()) + at, hash);
+    for (std::size_t at = 0; at < padded.size(); at += 64)
+        add_block(reinterpret_cast<const unsigned char*>(padded.data()) + at, hash);
     std::string digits;
     for (const std::uint32_t word : hash)
         for (int shift = 28; shift >= 0; shift -= 4) digits.push_back("0123456789abcdef"[word >> shift & 15]);

@@ -44,7 +44,9 @@ constexpr std::uint32_t kStreamedBytes = 0x7ffff000;
 
 using Bytes = std::span<const std::byte>;
 
-[[noreturn]] void refuse(const std::string& name, const std::string& why) { throw Error(HARKEN_AUDIO_ERROR, name + ": " + why); }
+[[noreturn]] void refuse(const std::string& name, const std::string& why) {
+    throw Error(HARKEN_AUDIO_ERROR, name + ": " + why);
+}
 
 struct CloseWav {
     void operator()(ma_dr_wav* wav) const {
@@ -66,13 +68,13 @@ struct Format {
 
 void check(const Format& format, const std::string& name) {
     if (format.rate_hz < kMinRateHz || format.rate_hz > kMaxRateHz)
-        refuse(name, "sample rate is " + std::to_string(format.rate_hz) + " Hz; wanted " + std::to_string(kMinRateHz) + " to " +
-                         std::to_string(kMaxRateHz) + " Hz");
+        refuse(name, "sample rate is " + std::to_string(format.rate_hz) + " Hz; wanted " + std::to_string(kMinRateHz) +
+                         " to " + std::to_string(kMaxRateHz) + " Hz");
     if (format.num_channels < 1 || format.num_channels > 64)
         refuse(name, "has " + std::to_string(format.num_channels) + " channels; wanted 1 to 64");
     if (format.num_frames > kMaxSamples)
-        refuse(name, "declares " + std::to_string(format.num_frames) + " samples; more than " + std::to_string(kMaxSamples) +
-                         " cannot be read at once");
+        refuse(name, "declares " + std::to_string(format.num_frames) + " samples; more than " +
+                         std::to_string(kMaxSamples) + " cannot be read at once");
 }
 
 /// Read blocks until there are no more: read(count, out) gives interleaved frames and returns how many.
@@ -88,7 +90,8 @@ Sound collect(const Format& format, const std::string& name, float scale, Read&&
     for (;;) {
         const std::size_t count = static_cast<std::size_t>(read(kBlockSamples / channels, block.data()));
         if (count == 0) break;
-        if (sound.samples.size() + count > kMaxSamples) refuse(name, "holds more than " + std::to_string(kMaxSamples) + " samples");
+        if (sound.samples.size() + count > kMaxSamples)
+            refuse(name, "holds more than " + std::to_string(kMaxSamples) + " samples");
         for (std::size_t i = 0; i < count; ++i) {
             float sum = 0;
             for (std::size_t c = 0; c < channels; ++c) sum += static_cast<float>(block[i * channels + c]);
@@ -96,11 +99,12 @@ Sound collect(const Format& format, const std::string& name, float scale, Read&&
         }
     }
     if (format.frames_known && sound.samples.size() < format.num_frames)
-        refuse(name, "truncated or damaged: " + std::to_string(sound.samples.size()) + " of " + std::to_string(format.num_frames) +
-                         " declared samples are there; wanted the whole file");
+        refuse(name, "truncated or damaged: " + std::to_string(sound.samples.size()) + " of " +
+                         std::to_string(format.num_frames) + " declared samples are there; wanted the whole file");
     if (sound.samples.empty()) refuse(name, "holds no samples; wanted at least one");
     for (std::size_t i = 0; i < sound.samples.size(); ++i)
-        if (!std::isfinite(sound.samples[i])) refuse(name, "sample " + std::to_string(i) + " is not finite; wanted real numbers only");
+        if (!std::isfinite(sound.samples[i]))
+            refuse(name, "sample " + std::to_string(i) + " is not finite; wanted real numbers only");
     return sound;
 }
 
@@ -135,29 +139,37 @@ Sound read_wav(Bytes bytes, const std::string& name) {
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     if (text.starts_with("RIFF") || text.starts_with("RF64")) refuse_truncated_riff(bytes, name);
     auto opened = std::make_unique<ma_dr_wav>();
-    if (!ma_dr_wav_init_memory(opened.get(), bytes.data(), bytes.size(), nullptr)) refuse(name, "is a WAV file that cannot be read");
+    if (!ma_dr_wav_init_memory(opened.get(), bytes.data(), bytes.size(), nullptr))
+        refuse(name, "is a WAV file that cannot be read");
     const std::unique_ptr<ma_dr_wav, CloseWav> wav(opened.release());
     const std::size_t frame_bytes = wav->fmt.blockAlign;
-    const bool linear = wav->translatedFormatTag == MA_DR_WAVE_FORMAT_PCM || wav->translatedFormatTag == MA_DR_WAVE_FORMAT_IEEE_FLOAT;
-    if (linear && (wav->channels == 0 || frame_bytes % wav->channels != 0 || frame_bytes / wav->channels * 8 < wav->bitsPerSample))
-        refuse(name, "declares " + std::to_string(wav->channels) + " channels of " + std::to_string(wav->bitsPerSample) +
-                         " bits in frames of " + std::to_string(frame_bytes) + " bytes");
+    const bool linear =
+        wav->translatedFormatTag == MA_DR_WAVE_FORMAT_PCM || wav->translatedFormatTag == MA_DR_WAVE_FORMAT_IEEE_FLOAT;
+    if (linear && (wav->channels == 0 || frame_bytes % wav->channels != 0 ||
+                   frame_bytes / wav->channels * 8 < wav->bitsPerSample))
+        refuse(name, "declares " + std::to_string(wav->channels) + " channels of " +
+                         std::to_string(wav->bitsPerSample) + " bits in frames of " + std::to_string(frame_bytes) +
+                         " bytes");
     // A RIFF stream's size may be a guess; the others' sizes hold.
     const bool frames_known = wav->container == ma_dr_wav_container_w64 || wav->container == ma_dr_wav_container_aiff;
-    const Format format{static_cast<int>(std::min<std::uint32_t>(wav->sampleRate, 1 << 30)), wav->channels, wav->totalPCMFrameCount,
-                        frames_known};
+    const Format format{static_cast<int>(std::min<std::uint32_t>(wav->sampleRate, 1 << 30)), wav->channels,
+                        wav->totalPCMFrameCount, frames_known};
     if (wav->translatedFormatTag == MA_DR_WAVE_FORMAT_PCM)
-        return collect<ma_int32>(format, name, 0x1p-31f,
-                                 [&](std::size_t n, ma_int32* out) { return ma_dr_wav_read_pcm_frames_s32(wav.get(), n, out); });
-    return collect<float>(format, name, 1.0f, [&](std::size_t n, float* out) { return ma_dr_wav_read_pcm_frames_f32(wav.get(), n, out); });
+        return collect<ma_int32>(format, name, 0x1p-31f, [&](std::size_t n, ma_int32* out) {
+            return ma_dr_wav_read_pcm_frames_s32(wav.get(), n, out);
+        });
+    return collect<float>(format, name, 1.0f,
+                          [&](std::size_t n, float* out) { return ma_dr_wav_read_pcm_frames_f32(wav.get(), n, out); });
 }
 
 Sound read_flac(Bytes bytes, const std::string& name) {
     const std::unique_ptr<ma_dr_flac, CloseFlac> flac(ma_dr_flac_open_memory(bytes.data(), bytes.size(), nullptr));
     if (!flac) refuse(name, "is a FLAC file that cannot be read");
-    const Format format{static_cast<int>(flac->sampleRate), flac->channels, flac->totalPCMFrameCount, flac->totalPCMFrameCount != 0};
-    return collect<ma_int32>(format, name, 0x1p-31f,
-                             [&](std::size_t n, ma_int32* out) { return ma_dr_flac_read_pcm_frames_s32(flac.get(), n, out); });
+    const Format format{static_cast<int>(flac->sampleRate), flac->channels, flac->totalPCMFrameCount,
+                        flac->totalPCMFrameCount != 0};
+    return collect<ma_int32>(format, name, 0x1p-31f, [&](std::size_t n, ma_int32* out) {
+        return ma_dr_flac_read_pcm_frames_s32(flac.get(), n, out);
+    });
 }
 
 }  // namespace

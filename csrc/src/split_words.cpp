@@ -35,7 +35,8 @@ std::size_t contraction(const Characters& text, std::size_t at, std::size_t end,
     if (text.codes[at] != '\'') return 0;
     const char32_t first = letter(at + 1), second = letter(at + 2);
     if (first == 's' || first == 't' || first == 'm' || first == 'd') return at + 2;
-    const bool two = (first == 'r' && second == 'e') || (first == 'v' && second == 'e') || (first == 'l' && second == 'l');
+    const bool two =
+        (first == 'r' && second == 'e') || (first == 'v' && second == 'e') || (first == 'l' && second == 'l');
     return two ? at + 3 : 0;
 }
 
@@ -59,7 +60,8 @@ std::size_t qwen2(const Characters& text, std::size_t at, std::size_t end) {
     if (const std::size_t stop = contraction(text, at, end, true)) return stop;
     if (is(text, at, unicode::kLetter)) return run_of(text, at, end, unicode::kLetter);
     if (is(text, at, unicode::kNumber)) return run_of(text, at, std::min(end, at + kMaxNumbers), unicode::kNumber);
-    if (!is_break(text, at) && at + 1 < end && is(text, at + 1, unicode::kLetter)) return run_of(text, at + 1, end, unicode::kLetter);
+    if (!is_break(text, at) && at + 1 < end && is(text, at + 1, unicode::kLetter))
+        return run_of(text, at + 1, end, unicode::kLetter);
     const std::size_t mark = text.codes[at] == ' ' && at + 1 < end ? at + 1 : at;
     if (!is(text, mark, kAlnum | unicode::kSpace)) {
         std::size_t stop = run_of(text, mark, end, kAlnum | unicode::kSpace, false);

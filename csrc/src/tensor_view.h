@@ -9,7 +9,19 @@
 namespace harken {
 
 enum class DType : std::uint8_t {
-    float32, float16, bfloat16, float64, int8, uint8, boolean, int16, uint16, int32, uint32, int64, uint64,
+    float32,
+    float16,
+    bfloat16,
+    float64,
+    int8,
+    uint8,
+    boolean,
+    int16,
+    uint16,
+    int32,
+    uint32,
+    int64,
+    uint64,
 };
 
 [[nodiscard]] std::size_t dtype_bytes(DType dtype) noexcept;

@@ -97,7 +97,8 @@ void ThreadPool::run(std::size_t n, std::size_t grain, Piece piece, void* contex
     grain = std::min(std::max<std::size_t>(grain, 1), n);
     const std::size_t num_pieces = (n - 1) / grain + 1;
     if (num_pieces == 1 || num_threads_ == 1 || inside_body) {
-        for (std::size_t i = 0; i < num_pieces; ++i) piece(context, i * grain, i + 1 == num_pieces ? n : (i + 1) * grain);
+        for (std::size_t i = 0; i < num_pieces; ++i)
+            piece(context, i * grain, i + 1 == num_pieces ? n : (i + 1) * grain);
         return;
     }
     State& state = *state_;

@@ -29,9 +29,10 @@ class ThreadPool {
     template <typename Body>
     void parallel_for(std::size_t n, std::size_t grain, Body&& body) {
         using Plain = std::remove_reference_t<Body>;
-        run(n, grain, [](void* context, std::size_t begin, std::size_t end) {
-            (*static_cast<Plain*>(context))(begin, end);
-        }, const_cast<void*>(static_cast<const void*>(std::addressof(body))));
+        run(
+            n, grain,
+            [](void* context, std::size_t begin, std::size_t end) { (*static_cast<Plain*>(context))(begin, end); },
+            const_cast<void*>(static_cast<const void*>(std::addressof(body))));
     }
 
   private:

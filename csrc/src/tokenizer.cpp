@@ -29,7 +29,8 @@ class AddedTokens {
         std::size_t node = 0;
         for (const char c : content) {
             auto& children = nodes_[node].children;
-            const auto found = std::find_if(children.begin(), children.end(), [&](const auto& child) { return child.first == c; });
+            const auto found =
+                std::find_if(children.begin(), children.end(), [&](const auto& child) { return child.first == c; });
             if (found != children.end()) {
                 node = found->second;
             } else {
@@ -55,7 +56,8 @@ class AddedTokens {
             }
             std::size_t begin = at, end = at + length;
             at = end;
-            if (token->single_word && (ends_with_word(text.substr(0, begin)) || starts_with_word(text.substr(end)))) continue;
+            if (token->single_word && (ends_with_word(text.substr(0, begin)) || starts_with_word(text.substr(end))))
+                continue;
             if (token->strip_left) begin = std::max(done, without_space_at_end(text, begin));
             if (token->strip_right) end = past_space(text, end);
             if (begin > done) between(text.substr(done, begin - done));
@@ -71,7 +73,8 @@ class AddedTokens {
         std::size_t node = 0, length = 0;
         for (std::size_t i = 0; i < text.size(); ++i) {
             const auto& children = nodes_[node].children;
-            const auto next = std::find_if(children.begin(), children.end(), [&](const auto& child) { return child.first == text[i]; });
+            const auto next = std::find_if(children.begin(), children.end(),
+                                           [&](const auto& child) { return child.first == text[i]; });
             if (next == children.end()) break;
             node = next->second;
             if (nodes_[node].token < 0) continue;
@@ -89,7 +92,9 @@ class AddedTokens {
         while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80) --at;
         return at;
     }
-    static bool ends_with_word(std::string_view text) { return !text.empty() && starts_with_word(text.substr(last_character(text))); }
+    static bool ends_with_word(std::string_view text) {
+        return !text.empty() && starts_with_word(text.substr(last_character(text)));
+    }
     static std::size_t without_space_at_end(std::string_view text, std::size_t end) {
         while (end > 0) {
             const std::size_t at = last_character(text.substr(0, end));
@@ -132,7 +137,8 @@ std::string repaired(std::string_view text) {
 }
 
 std::size_t num_characters(std::string_view text) {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+    return static_cast<std::size_t>(
+        std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 /// True where a "normalizer" asks for NFC.
@@ -140,7 +146,8 @@ bool wants_nfc(const Json* about, const std::string& where) {
     if (about == nullptr) return false;
     const std::string& type = about->at("type").as_string();
     if (type == "NFC") return true;
-    if (type != "Sequence") throw Error(HARKEN_MODEL_ERROR, where + ": normalizer " + type + " is not read here; wanted NFC");
+    if (type != "Sequence")
+        throw Error(HARKEN_MODEL_ERROR, where + ": normalizer " + type + " is not read here; wanted NFC");
     bool wanted = false;
     for (const Json& step : about->at("normalizers").as_array()) wanted = wants_nfc(&step, where) || wanted;
     return wanted;
@@ -159,10 +166,14 @@ struct Tokenizer::Model {
     std::vector<std::uint32_t> num_bytes;  // that a token of the vocabulary stands for, by id
 
     Model(const Json& about, const std::string& where)
-        : nfc(wants_nfc(about.find("normalizer"), where)), splitter(about.find("pre_tokenizer"), where), bpe(about.at("model"), where) {
+        : nfc(wants_nfc(about.find("normalizer"), where)),
+          splitter(about.find("pre_tokenizer"), where),
+          bpe(about.at("model"), where) {
         if (!splitter.byte_level())
-            throw Error(HARKEN_MODEL_ERROR, where + ": its pre-tokenizer has no ByteLevel; only byte-level models are read here");
-        for (const auto& [token, id] : bpe.vocabulary()) vocab_size = std::max(vocab_size, static_cast<std::size_t>(id) + 1);
+            throw Error(HARKEN_MODEL_ERROR,
+                        where + ": its pre-tokenizer has no ByteLevel; only byte-level models are read here");
+        for (const auto& [token, id] : bpe.vocabulary())
+            vocab_size = std::max(vocab_size, static_cast<std::size_t>(id) + 1);
         num_bytes.resize(vocab_size);
         for (const auto& [token, id] : bpe.vocabulary())
             num_bytes[static_cast<std::size_t>(id)] = static_cast<std::uint32_t>(num_characters(token));
@@ -197,9 +208,10 @@ struct Tokenizer::Model {
                 begin = end;
             }
         };
-        written.part(repaired(text), [&](std::string_view part) {
-            normalized.part(nfc ? unicode::nfc(part) : std::string(part), plain, found);
-        }, found);
+        written.part(
+            repaired(text),
+            [&](std::string_view part) { normalized.part(nfc ? unicode::nfc(part) : std::string(part), plain, found); },
+            found);
     }
 };
 
@@ -219,8 +231,9 @@ Tokenizer Tokenizer::from_file(const std::string& path) {
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
     std::vector<std::int32_t> ids;
-    model_->walk(text, [&](std::string_view word) { model_->bpe.encode(word, ids); },
-                 [&](std::int32_t id, std::string_view) { ids.push_back(id); });
+    model_->walk(
+        text, [&](std::string_view word) { model_->bpe.encode(word, ids); },
+        [&](std::int32_t id, std::string_view) { ids.push_back(id); });
     return ids;
 }
 
@@ -248,15 +261,16 @@ std::vector<Token> Tokenizer::encode_with_offsets(std::string_view text) const {
 
 std::string Tokenizer::normalized(std::string_view text) const {
     std::string out;
-    model_->walk(text, [&](std::string_view word) { out += word; },
-                 [&](std::int32_t, std::string_view token) { out += token; });
+    model_->walk(
+        text, [&](std::string_view word) { out += word; }, [&](std::int32_t, std::string_view token) { out += token; });
     return out;
 }
 
 std::optional<std::int32_t> Tokenizer::token_id(std::string_view token) const {
     const std::string name(token);
     if (const auto found = model_->added.find(name); found != model_->added.end()) return found->second;
-    if (const auto found = model_->bpe.vocabulary().find(name); found != model_->bpe.vocabulary().end()) return found->second;
+    if (const auto found = model_->bpe.vocabulary().find(name); found != model_->bpe.vocabulary().end())
+        return found->second;
     return std::nullopt;
 }
 

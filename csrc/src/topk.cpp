@@ -83,7 +83,8 @@ class Queries {
             if (integers) {
                 steps_[q] = to_fixed(row, fixed_.data() + q * stride_);
             } else {
-                std::fill(std::copy(row.begin(), row.end(), rounded_.data() + q * stride_), rounded_.data() + (q + 1) * stride_, 0.0f);
+                std::fill(std::copy(row.begin(), row.end(), rounded_.data() + q * stride_),
+                          rounded_.data() + (q + 1) * stride_, 0.0f);
             }
         }
     }
@@ -104,7 +105,6 @@ class Queries {
     }
 
     /// 16 bits with the finest step, a power of two, that the largest value allows; gives the step.
-    std::int16_t static to_int16(float value) { return static_cast<std::int16_t>(std::lrint(value)); }
     float to_fixed(const std::vector<float>& row, std::int16_t* out) const {
         float largest = 0;
         for (const float value : row) largest = std::max(largest, std::fabs(value));
@@ -114,7 +114,7 @@ class Queries {
         float step = std::ldexp(1.0f, exponent - 15);
         if (std::lrint(largest / step) > 32767) step *= 2;
         std::size_t d = 0;
-        for (; d < row.size(); ++d) out[d] = to_int16(row[d] / step);
+        for (; d < row.size(); ++d) out[d] = static_cast<std::int16_t>(std::lrint(row[d] / step));
         std::fill(out + d, out + stride_, std::int16_t{0});
         return step;
     }
@@ -130,8 +130,14 @@ class Scan {
   public:
     Scan(const Corpus& corpus, const std::uint64_t* filter, const std::int64_t* exclude, const Queries& queries,
          std::size_t num_queries, std::size_t k, std::size_t block_rows)
-        : corpus_(corpus), filter_(filter), exclude_(exclude), queries_(queries), num_queries_(num_queries),
-          keepers_(num_queries), scores_(std::min(num_queries, kQueryGroup) * kMaxBlockRows), block_rows_(block_rows),
+        : corpus_(corpus),
+          filter_(filter),
+          exclude_(exclude),
+          queries_(queries),
+          num_queries_(num_queries),
+          keepers_(num_queries),
+          scores_(std::min(num_queries, kQueryGroup) * kMaxBlockRows),
+          block_rows_(block_rows),
           first_bad_(corpus.num_rows) {
         for (Keeper& keeper : keepers_) keeper.begin(k);
     }
@@ -162,7 +168,8 @@ class Scan {
             num_kept_ += filter_ == nullptr || (filter_[row / 64] >> (row % 64) & 1);
         }
         if (num_kept_ == 0) return;
-        const std::size_t stride = (corpus_.row_stride ? corpus_.row_stride : corpus_.width) * dtype_bytes(corpus_.dtype);
+        const std::size_t stride =
+            (corpus_.row_stride ? corpus_.row_stride : corpus_.width) * dtype_bytes(corpus_.dtype);
         const char* base = static_cast<const char*>(corpus_.rows) + first * stride;
         num_scored_ = (num_kept_ + kTopkGroup - 1) / kTopkGroup * kTopkGroup;
         for (std::size_t i = 0; i < num_scored_; ++i) rows_[i] = base + kept_[std::min(i, num_kept_ - 1)] * stride;
@@ -171,19 +178,22 @@ class Scan {
     void score(std::size_t q, std::size_t count) {
         const TopkKernels& table = topk_kernels();
         if (corpus_.dtype == DType::int8) {
-            table.dots_int8(rows_, num_scored_, corpus_.width, queries_.fixed(q), queries_.stride(), count, scores_.data(), kMaxBlockRows);
+            table.dots_int8(rows_, num_scored_, corpus_.width, queries_.fixed(q), queries_.stride(), count,
+                            scores_.data(), kMaxBlockRows);
             scale(q, count);
             return;
         }
         const auto dots = corpus_.dtype == DType::float32   ? table.dots_float32
                           : corpus_.dtype == DType::float16 ? table.dots_float16
                                                             : table.dots_bfloat16;
-        dots(rows_, num_scored_, corpus_.width, queries_.rounded(q), queries_.stride(), count, scores_.data(), kMaxBlockRows);
+        dots(rows_, num_scored_, corpus_.width, queries_.rounded(q), queries_.stride(), count, scores_.data(),
+             kMaxBlockRows);
     }
 
     void scale(std::size_t q, std::size_t count) {
         float scales[kMaxBlockRows];
-        for (std::size_t i = 0; i < num_kept_; ++i) scales[i] = corpus_.scales ? corpus_.scales[first_ + kept_[i]] : 1.0f;
+        for (std::size_t i = 0; i < num_kept_; ++i)
+            scales[i] = corpus_.scales ? corpus_.scales[first_ + kept_[i]] : 1.0f;
         for (std::size_t j = 0; j < count; ++j) {
             float* scores = scores_.data() + j * kMaxBlockRows;
             const float step = queries_.step(q + j);
@@ -194,7 +204,8 @@ class Scan {
     /// A row that is not finite spoils its score with every query, so the first tells.
     void look_for_bad() {
         bool bad = false;
-        for (std::size_t i = 0; i < num_kept_; ++i) bad |= !(std::fabs(scores_[i]) <= std::numeric_limits<float>::max());
+        for (std::size_t i = 0; i < num_kept_; ++i)
+            bad |= !(std::fabs(scores_[i]) <= std::numeric_limits<float>::max());
         if (!bad) return;
         for (std::size_t i = 0; i < num_kept_; ++i)
             if (!std::isfinite(scores_[i])) first_bad_ = std::min(first_bad_, first_ + kept_[i]);
@@ -232,8 +243,9 @@ class Scan {
 };
 
 /// One read of the corpus for up to kPassQueries queries.
-std::size_t pass(const Corpus& corpus, const float* queries, std::size_t num_queries, std::size_t k, const std::uint64_t* filter,
-                 const std::int64_t* exclude, float* scores, std::int64_t* ids, ThreadPool& pool) {
+std::size_t pass(const Corpus& corpus, const float* queries, std::size_t num_queries, std::size_t k,
+                 const std::uint64_t* filter, const std::int64_t* exclude, float* scores, std::int64_t* ids,
+                 ThreadPool& pool) {
     const Queries packed(corpus, queries, num_queries);
     const std::size_t row_bytes = corpus.width * dtype_bytes(corpus.dtype);
     const std::size_t block_rows =
@@ -242,19 +254,22 @@ std::size_t pass(const Corpus& corpus, const float* queries, std::size_t num_que
     const std::size_t num_scans = std::min<std::size_t>(static_cast<std::size_t>(pool.size()), num_blocks);
     std::vector<Scan> scans;
     scans.reserve(num_scans);
-    for (std::size_t i = 0; i < num_scans; ++i) scans.emplace_back(corpus, filter, exclude, packed, num_queries, k, block_rows);
+    for (std::size_t i = 0; i < num_scans; ++i)
+        scans.emplace_back(corpus, filter, exclude, packed, num_queries, k, block_rows);
     // Neighbouring blocks go to one thread, in rising order, and the last ones are shared out finely.
     const std::size_t run = std::clamp<std::size_t>(num_blocks / (num_scans ? num_scans * 16 : 1), 1, 64);
     std::atomic<std::size_t> next{0};
     pool.parallel_for(num_scans, 1, [&](std::size_t begin, std::size_t) {
         for (std::size_t first; (first = next.fetch_add(run, std::memory_order_relaxed)) < num_blocks;)
-            for (std::size_t block = first; block < std::min(first + run, num_blocks); ++block) scans[begin].search(block);
+            for (std::size_t block = first; block < std::min(first + run, num_blocks); ++block)
+                scans[begin].search(block);
     });
 
     std::vector<Found> all;
     for (std::size_t q = 0; q < num_queries; ++q) {
         all.clear();
-        for (const Scan& scan : scans) all.insert(all.end(), scan.keeper(q).found().begin(), scan.keeper(q).found().end());
+        for (const Scan& scan : scans)
+            all.insert(all.end(), scan.keeper(q).found().begin(), scan.keeper(q).found().end());
         const std::size_t count = std::min(k, all.size());
         std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count), all.end(), better);
         for (std::size_t i = 0; i < k; ++i) {
@@ -270,12 +285,15 @@ std::size_t pass(const Corpus& corpus, const float* queries, std::size_t num_que
 [[noreturn]] void refuse(const std::string& why) { throw Error(HARKEN_INVALID_ARGUMENT, "topk: " + why); }
 
 void check(const Corpus& corpus, std::size_t k) {
-    if (corpus.dtype != DType::float32 && corpus.dtype != DType::float16 && corpus.dtype != DType::bfloat16 && corpus.dtype != DType::int8)
-        refuse(std::string("the corpus is ") + dtype_name(corpus.dtype) + "; wanted float32, float16, bfloat16 or int8");
+    if (corpus.dtype != DType::float32 && corpus.dtype != DType::float16 && corpus.dtype != DType::bfloat16 &&
+        corpus.dtype != DType::int8)
+        refuse(std::string("the corpus is ") + dtype_name(corpus.dtype) +
+               "; wanted float32, float16, bfloat16 or int8");
     if (corpus.width < 1 || corpus.width > kMaxWidth)
         refuse("the corpus is " + std::to_string(corpus.width) + " wide; wanted 1.." + std::to_string(kMaxWidth));
     if (corpus.row_stride != 0 && corpus.row_stride < corpus.width)
-        refuse("row_stride must be 0 or at least " + std::to_string(corpus.width) + ", got " + std::to_string(corpus.row_stride));
+        refuse("row_stride must be 0 or at least " + std::to_string(corpus.width) + ", got " +
+               std::to_string(corpus.row_stride));
     if (corpus.scales != nullptr && corpus.dtype != DType::int8) refuse("scales go with an int8 corpus");
     if (k < 1 || k > kMaxK) refuse("k must be 1.." + std::to_string(kMaxK) + ", got " + std::to_string(k));
 }
@@ -288,15 +306,18 @@ std::size_t topk_unchecked(const Corpus& corpus, const float* queries, std::size
     check(corpus, k);
     std::size_t first_bad = corpus.num_rows;
     for (std::size_t q = 0; q < num_queries; q += kPassQueries)
-        first_bad = std::min(first_bad, pass(corpus, queries + q * corpus.width, std::min(kPassQueries, num_queries - q), k, filter,
-                                             exclude ? exclude + q : nullptr, scores + q * k, ids + q * k, pool));
+        first_bad =
+            std::min(first_bad, pass(corpus, queries + q * corpus.width, std::min(kPassQueries, num_queries - q), k,
+                                     filter, exclude ? exclude + q : nullptr, scores + q * k, ids + q * k, pool));
     return first_bad;
 }
 
-void topk(const Corpus& corpus, const float* queries, std::size_t num_queries, std::size_t k, const std::uint64_t* filter,
-          float* scores, std::int64_t* ids, ThreadPool& pool, const std::int64_t* exclude) {
+void topk(const Corpus& corpus, const float* queries, std::size_t num_queries, std::size_t k,
+          const std::uint64_t* filter, float* scores, std::int64_t* ids, ThreadPool& pool,
+          const std::int64_t* exclude) {
     const std::size_t bad = topk_unchecked(corpus, queries, num_queries, k, filter, scores, ids, pool, exclude);
-    if (bad < corpus.num_rows) refuse("corpus row " + std::to_string(bad) + " holds NaN or infinity, or overflows; wanted finite rows");
+    if (bad < corpus.num_rows)
+        refuse("corpus row " + std::to_string(bad) + " holds NaN or infinity, or overflows; wanted finite rows");
 }
 
 }  // namespace harken

@@ -61,10 +61,14 @@ inline __m128i sums(__m512i a, __m512i b, __m512i c, __m512i d) {
     const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64(abcd, 1));
     return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
-inline Vec widen_float16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+inline Vec widen_float16(const uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
 typedef __m512i Int16s;
 inline Int16s load_int16(const int16_t* p) { return _mm512_loadu_si512(p); }
-inline Int16s widen_int8(const int8_t* p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+inline Int16s widen_int8(const int8_t* p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
 inline void store_int16(int16_t* p, Int16s v) { _mm512_storeu_si512(p, v); }
 inline __m512i add_products(__m512i sum, Int16s x, Int16s y) {
     // vpdpwssd would do both at once, and was measured to gain nothing.
@@ -82,10 +86,14 @@ inline __m128i sums(__m256i a, __m256i b, __m256i c, __m256i d) {
     const __m256i abcd = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
     return _mm_add_epi32(_mm256_castsi256_si128(abcd), _mm256_extracti128_si256(abcd, 1));
 }
-inline Vec widen_float16(const uint16_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline Vec widen_float16(const uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 typedef __m256i Int16s;
 inline Int16s load_int16(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-inline Int16s widen_int8(const int8_t* p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline Int16s widen_int8(const int8_t* p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 inline void store_int16(int16_t* p, Int16s v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 typedef __m256i IntSum;
 inline IntSum add_products(IntSum sum, Int16s x, Int16s y) { return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y)); }
@@ -95,7 +103,8 @@ typedef int16_t Int16s __attribute__((vector_size(16)));
 typedef int16_t LooseInt16s __attribute__((vector_size(16), aligned(2), may_alias));
 template <typename V>
 inline V sums(V a, V b, V c, V d) {
-    return V{a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3], c[0] + c[1] + c[2] + c[3], d[0] + d[1] + d[2] + d[3]};
+    return V{a[0] + a[1] + a[2] + a[3], b[0] + b[1] + b[2] + b[3], c[0] + c[1] + c[2] + c[3],
+             d[0] + d[1] + d[2] + d[3]};
 }
 inline Vec widen_float16(const uint16_t* p) {
     // Exponent and mantissa in float32's places, 112 powers of two too low (also of subnormals); infinity and NaN by hand.
@@ -226,7 +235,8 @@ void tile(const typename Op::Row* const* rows, const typename Op::Query* queries
 #pragma GCC unroll 8
     for (size_t q = 0; q < Q; ++q)
 #pragma GCC unroll 8
-        for (size_t r = 0; r < R; r += 4) scores.put(r, q, Op::total(sum[r][q], sum[r + 1][q], sum[r + 2][q], sum[r + 3][q]));
+        for (size_t r = 0; r < R; r += 4)
+            scores.put(r, q, Op::total(sum[r][q], sum[r + 1][q], sum[r + 2][q], sum[r + 3][q]));
 }
 
 /// Any number of rows (a multiple of 8) and queries; each group of queries stays in the first cache for all rows.
@@ -259,11 +269,12 @@ void widen(const typename Op::Row* row, size_t num_elements, typename Op::Wide::
 }
 
 template <typename Op>
-void dots(const void* const* rows, size_t num_rows, size_t width, const typename Op::Query* queries, size_t query_stride,
-          size_t num_queries, float* scores, size_t score_stride) {
+void dots(const void* const* rows, size_t num_rows, size_t width, const typename Op::Query* queries,
+          size_t query_stride, size_t num_queries, float* scores, size_t score_stride) {
     typedef typename Op::Wide Wide;
     // Widened rows pay off where several groups of queries meet them, and are needed where a register would read past a row.
-    const bool in_place = width % Op::kStep == 0 && (num_queries <= kMaxQueries || sizeof(typename Op::Row) == sizeof(typename Wide::Row));
+    const bool in_place = width % Op::kStep == 0 &&
+                          (num_queries <= kMaxQueries || sizeof(typename Op::Row) == sizeof(typename Wide::Row));
     const size_t longest = width < Op::kPiece ? (width + Op::kStep - 1) / Op::kStep * Op::kStep : Op::kPiece;
     size_t block_rows = kBlockBytes / (longest * sizeof(typename Wide::Row)) / kTopkGroup * kTopkGroup;
     block_rows = block_rows < kTopkGroup ? kTopkGroup : block_rows > kMaxBlockRows ? kMaxBlockRows : block_rows;
@@ -271,7 +282,8 @@ void dots(const void* const* rows, size_t num_rows, size_t width, const typename
     for (size_t first = 0; first < num_rows; first += block_rows) {
         const size_t count = num_rows - first < block_rows ? num_rows - first : block_rows;
         const size_t next = first + count, num_next = num_rows - next < block_rows ? num_rows - next : block_rows;
-        const size_t row_bytes = width * sizeof(typename Op::Row), num_tiles = num_queries / kMaxQueries * (count / 4) + 1;
+        const size_t row_bytes = width * sizeof(typename Op::Row),
+                     num_tiles = num_queries / kMaxQueries * (count / 4) + 1;
         Ahead ahead{rows + next, num_next, row_bytes, num_next * (row_bytes + 63) / 64 / num_tiles + 1};
         for (size_t begin = 0; begin < width; begin += Op::kPiece) {
             const size_t num_elements = width - begin < Op::kPiece ? width - begin : Op::kPiece;
@@ -279,7 +291,8 @@ void dots(const void* const* rows, size_t num_rows, size_t width, const typename
             const Scores here{scores + first, score_stride, begin != 0};
             if (in_place) {
                 const typename Op::Row* starts[kMaxBlockRows];
-                for (size_t r = 0; r < count; ++r) starts[r] = static_cast<const typename Op::Row*>(rows[first + r]) + begin;
+                for (size_t r = 0; r < count; ++r)
+                    starts[r] = static_cast<const typename Op::Row*>(rows[first + r]) + begin;
                 piece<Op>(starts, count, queries + begin, query_stride, num_queries, num_steps, here, ahead);
             } else {
                 const typename Wide::Row* starts[kMaxBlockRows];

@@ -14,8 +14,8 @@ constexpr char32_t kSyllables = 0xac00, kLeads = 0x1100, kVowels = 0x1161, kTail
 constexpr char32_t kNumLeads = 19, kNumVowels = 21, kNumTails = 28, kNumSyllables = kNumLeads * kNumVowels * kNumTails;
 
 std::uint8_t look_up(const ClassRange* ranges, std::size_t count, char32_t code) noexcept {
-    const ClassRange* found =
-        std::upper_bound(ranges, ranges + count, code, [](char32_t c, const ClassRange& range) { return c < range.first; });
+    const ClassRange* found = std::upper_bound(ranges, ranges + count, code,
+                                               [](char32_t c, const ClassRange& range) { return c < range.first; });
     if (found == ranges) return 0;
     --found;
     return code <= found->last ? found->value : 0;
@@ -45,13 +45,13 @@ void decompose(char32_t code, std::u32string& out) {
 char32_t compose(char32_t first, char32_t second) noexcept {
     if (first >= kLeads && first < kLeads + kNumLeads && second >= kVowels && second < kVowels + kNumVowels)
         return kSyllables + ((first - kLeads) * kNumVowels + (second - kVowels)) * kNumTails;
-    if (first >= kSyllables && first < kSyllables + kNumSyllables && (first - kSyllables) % kNumTails == 0 && second > kTails &&
-        second < kTails + kNumTails)
+    if (first >= kSyllables && first < kSyllables + kNumSyllables && (first - kSyllables) % kNumTails == 0 &&
+        second > kTails && second < kTails + kNumTails)
         return first + (second - kTails);
     const Composite* end = composites + num_composites;
-    const Composite* found = std::lower_bound(composites, end, std::pair(first, second), [](const Composite& c, const auto& pair) {
-        return std::pair(c.first, c.second) < pair;
-    });
+    const Composite* found =
+        std::lower_bound(composites, end, std::pair(first, second),
+                         [](const Composite& c, const auto& pair) { return std::pair(c.first, c.second) < pair; });
     return found != end && found->first == first && found->second == second ? found->code : 0;
 }
 
@@ -68,7 +68,8 @@ std::uint8_t classes(char32_t code) noexcept {
 
 std::string nfc(std::string_view text) {
     // Up to U+02FF every character is its own NFC and combines with none before it; U+0300 begins with the byte 0xCC.
-    if (std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0xcc; })) return std::string(text);
+    if (std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0xcc; }))
+        return std::string(text);
     std::u32string all;
     std::u32string::size_type unordered = 0;
     const auto order = [&] {

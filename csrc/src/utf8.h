@@ -9,8 +9,9 @@
 namespace harken::utf8 {
 
 struct Decoded {
-    char32_t code;          ///< U+FFFD where not valid
-    std::size_t num_bytes;  ///< where not valid: the longest beginning of a character, or 1 (Unicode's recommended practice)
+    char32_t code;  ///< U+FFFD where not valid
+    std::size_t
+        num_bytes;  ///< where not valid: the longest beginning of a character, or 1 (Unicode's recommended practice)
     bool valid;
 };
 

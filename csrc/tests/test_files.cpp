@@ -19,7 +19,8 @@ std::span<const std::byte> bytes_of(const std::string& text) { return std::as_by
 std::string npy(const std::string& descr, const std::string& order, const std::string& shape, std::size_t num_bytes) {
     std::string header = "{'descr': '" + descr + "', 'fortran_order': " + order + ", 'shape': " + shape + ", }";
     header.resize(118, ' ');
-    return std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(header.size()) + '\0' + header + std::string(num_bytes, '\1');
+    return std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(header.size()) + '\0' + header +
+           std::string(num_bytes, '\1');
 }
 
 std::string npy_error(const std::string& file) {
@@ -75,13 +76,15 @@ void read_tensors() {
         12);
     const SafetensorsFile opened(bytes_of(file), "x");
     CHECK(opened.names() == (std::vector<std::string>{"a", "b", "none"}) && opened.metadata().at("k") == "v");
-    CHECK(opened.find("b").dtype == DType::bfloat16 && opened.find("b").num_bytes == 4 && opened.find("none").num_elements() == 0);
+    CHECK(opened.find("b").dtype == DType::bfloat16 && opened.find("b").num_bytes == 4 &&
+          opened.find("none").num_elements() == 0);
     CHECK_THROWS(Error, opened.find("c"));
     CHECK(!opened.has("c"));
     for (std::size_t cut = 0; cut < file.size(); ++cut) CHECK(!tensors_error(file.substr(0, cut)).empty());
 
     const auto one = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
-        return tensors_error(tensors(R"({"t":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}}", 16));
+        return tensors_error(tensors(
+            R"({"t":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}}", 16));
     };
     CHECK(one("F32", "[4]", "[0,16]").empty());
     CHECK(one("F32", "[4]", "[0,20]").find("lies at bytes 0 to 20 of 16") != std::string::npos);

@@ -37,9 +37,37 @@ int main() {
     CHECK_THROWS(Error, a[1].as_int());
     CHECK_THROWS(Error, parse_json("9223372036854775808").as_int());
 
-    for (const char* bad : {"", " ", "{", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":1,}", "{a:1}", "01", "-", "1.", ".5", "1e", "+1", "nul", "truex",
-                            "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\t\"", "\"\xff\"",
-                            "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "1 2", "NaN", "Infinity", "[\"\\u1\"]", "{\"a\":1,\"a\":2}"})
+    for (const char* bad : {"",
+                            " ",
+                            "{",
+                            "[1,]",
+                            "[1 2]",
+                            "{\"a\"}",
+                            "{\"a\":1,}",
+                            "{a:1}",
+                            "01",
+                            "-",
+                            "1.",
+                            ".5",
+                            "1e",
+                            "+1",
+                            "nul",
+                            "truex",
+                            "\"a",
+                            "\"\\x\"",
+                            "\"\\u12g4\"",
+                            "\"\\ud800\"",
+                            "\"\\ud800\\u0041\"",
+                            "\"\\udc00\"",
+                            "\"\t\"",
+                            "\"\xff\"",
+                            "\"\xc0\x80\"",
+                            "\"\xed\xa0\x80\"",
+                            "1 2",
+                            "NaN",
+                            "Infinity",
+                            "[\"\\u1\"]",
+                            "{\"a\":1,\"a\":2}"})
         CHECK(text_of(bad).starts_with("x.json: is no JSON at byte "));
     CHECK(text_of("[0, nope]") == "x.json: is no JSON at byte 4: no value");
 

@@ -32,10 +32,12 @@ std::vector<double> frame_of(const std::vector<float>& x, const MelSpec& spec, l
         if (spec.right_edge == RightEdge::reflect && n > 1)
             while (p >= n) p = std::labs(2 * (n - 1) - p);
         if (spec.right_edge == RightEdge::reflect && n == 1) p = 0;
-        const double window = 0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(fft));
+        const double window =
+            0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(fft));
         windowed[static_cast<std::size_t>(i)] = p < n ? window * x[static_cast<std::size_t>(p)] : 0;
     }
-    const double low = to_mel(spec.f_min_hz, spec.mel_scale), step = (to_mel(spec.f_max_hz, spec.mel_scale) - low) / (spec.num_mels + 1);
+    const double low = to_mel(spec.f_min_hz, spec.mel_scale),
+                 step = (to_mel(spec.f_max_hz, spec.mel_scale) - low) / (spec.num_mels + 1);
     for (long k = 0; k <= fft / 2; ++k) {
         double re = 0, im = 0;
         for (long i = 0; i < fft; ++i) {
@@ -45,10 +47,13 @@ std::vector<double> frame_of(const std::vector<float>& x, const MelSpec& spec, l
         }
         const double hz = spec.sample_rate_hz / 2.0 * static_cast<double>(k) / (static_cast<double>(fft) / 2);
         for (int m = 0; m < spec.num_mels; ++m) {
-            const double left = to_hz(low + m * step, spec.mel_scale), middle = to_hz(low + (m + 1) * step, spec.mel_scale),
+            const double left = to_hz(low + m * step, spec.mel_scale),
+                         middle = to_hz(low + (m + 1) * step, spec.mel_scale),
                          right = to_hz(low + (m + 2) * step, spec.mel_scale);
             const double weight = std::min((hz - left) / (middle - left), (right - hz) / (right - middle));
-            if (weight > 0) mels[static_cast<std::size_t>(m)] += (re * re + im * im) * weight * (spec.mel_norm ? 2 / (right - left) : 1);
+            if (weight > 0)
+                mels[static_cast<std::size_t>(m)] +=
+                    (re * re + im * im) * weight * (spec.mel_norm ? 2 / (right - left) : 1);
         }
     }
     for (double& mel : mels) mel = spec.log_gain * std::log10(std::max(mel, spec.floor));
@@ -67,14 +72,16 @@ void equals_its_formula(const char* name, std::size_t n) {
     const LogMel logmel(spec);
     const std::vector<float> x = clip_of(n);
     const std::size_t rows = logmel.num_rows(n, 0), mels = static_cast<std::size_t>(spec.num_mels);
-    CHECK(rows == (spec.right_edge == RightEdge::zeros ? (n + 159) / 160 : 1 + n / static_cast<std::size_t>(spec.hop_length)));
+    CHECK(rows ==
+          (spec.right_edge == RightEdge::zeros ? (n + 159) / 160 : 1 + n / static_cast<std::size_t>(spec.hop_length)));
     std::vector<float> out(rows * mels), shared(rows * mels);
     logmel.compute(x, out.data());
     ThreadPool pool(3);
     logmel.compute(x, shared.data(), 0, LogMel::no_cap, &pool);
     CHECK(out == shared);
     // The maximum runs over every frame that holds signal.
-    const std::size_t work = spec.right_edge == RightEdge::zeros ? (n + static_cast<std::size_t>(spec.n_fft) / 2 + 159) / 160 : rows;
+    const std::size_t work =
+        spec.right_edge == RightEdge::zeros ? (n + static_cast<std::size_t>(spec.n_fft) / 2 + 159) / 160 : rows;
     std::vector<std::vector<double>> exact;
     double largest = -1e30;
     for (std::size_t t = 0; t < work; ++t) {
@@ -84,13 +91,15 @@ void equals_its_formula(const char* name, std::size_t n) {
     const double tolerance = 1e-4 * spec.log_gain / spec.divisor / 0.25;
     for (std::size_t t = 0; t < rows; ++t)
         for (std::size_t m = 0; m < mels; ++m)
-            CHECK_NEAR(out[t * mels + m], (std::max(exact[t][m], largest - spec.max_range) + spec.shift) / spec.divisor, tolerance);
+            CHECK_NEAR(out[t * mels + m], (std::max(exact[t][m], largest - spec.max_range) + spec.shift) / spec.divisor,
+                       tolerance);
 }
 
 void a_cap_is_the_end() {
     const LogMel logmel(mel_spec("whisper-80"));
     const std::vector<float> x = clip_of(4000);
-    CHECK(logmel.num_frames(4000, 1600) == 10 && logmel.num_rows(1600, 5, 1920) == 12 && logmel.num_rows(1600, 2) == 12);
+    CHECK(logmel.num_frames(4000, 1600) == 10 && logmel.num_rows(1600, 5, 1920) == 12 &&
+          logmel.num_rows(1600, 2) == 12);
     // Longer than the cap is as long as the cap; with room behind it a clip is as without a cap.
     std::vector<float> cut(10 * 80), short_one(10 * 80), capped(25 * 80), free(25 * 80);
     logmel.compute(x, cut.data(), 0, 1600);
@@ -116,8 +125,9 @@ void say_what_is_wrong() {
     CHECK_THROWS(Error, mel_spec("whisper-96"));
     for (const auto& change : std::vector<void (*)(MelSpec&)>{
              [](MelSpec& s) { s.n_fft = 480; }, [](MelSpec& s) { s.n_fft = 8192; }, [](MelSpec& s) { s.n_fft = -400; },
-             [](MelSpec& s) { s.hop_length = 0; }, [](MelSpec& s) { s.win_length = 401; }, [](MelSpec& s) { s.num_mels = 0; },
-             [](MelSpec& s) { s.f_max_hz = 9000; }, [](MelSpec& s) { s.floor = 0; }, [](MelSpec& s) { s.divisor = 0; }}) {
+             [](MelSpec& s) { s.hop_length = 0; }, [](MelSpec& s) { s.win_length = 401; },
+             [](MelSpec& s) { s.num_mels = 0; }, [](MelSpec& s) { s.f_max_hz = 9000; }, [](MelSpec& s) { s.floor = 0; },
+             [](MelSpec& s) { s.divisor = 0; }}) {
         MelSpec spec;
         change(spec);
         CHECK_THROWS(Error, LogMel(spec));

@@ -47,7 +47,8 @@ int main() {
 
         std::atomic<int> inner{0};
         pool.parallel_for(10, 1, [&](std::size_t, std::size_t) {
-            pool.parallel_for(10, 2, [&](std::size_t begin, std::size_t end) { inner += static_cast<int>(end - begin); });
+            pool.parallel_for(10, 2,
+                              [&](std::size_t begin, std::size_t end) { inner += static_cast<int>(end - begin); });
         });
         CHECK(inner == 100);
 

@@ -25,7 +25,8 @@ struct Rows {
     std::vector<char> bytes;
     Corpus corpus;
 
-    Rows(Random& random, DType dtype, std::size_t num_rows, std::size_t width, std::size_t stride) : values(num_rows * width) {
+    Rows(Random& random, DType dtype, std::size_t num_rows, std::size_t width, std::size_t stride)
+        : values(num_rows * width) {
         const std::size_t item = dtype_bytes(dtype);
         // As long as the last row needs, so that a read past it is noticed.
         bytes.resize(num_rows ? ((num_rows - 1) * stride + width) * item : 0);
@@ -41,13 +42,15 @@ struct Rows {
     void put(DType dtype, std::size_t at, float value) {
         const std::uint16_t bits = dtype == DType::float16 ? float_to_half(value) : float_to_bfloat16(value);
         const std::int8_t byte = static_cast<std::int8_t>(dtype == DType::int8 ? value : 0);
-        const void* from = dtype == DType::float32 ? static_cast<const void*>(&value) : dtype == DType::int8 ? static_cast<const void*>(&byte) : &bits;
+        const void* from = dtype == DType::float32 ? static_cast<const void*>(&value)
+                           : dtype == DType::int8  ? static_cast<const void*>(&byte)
+                                                   : &bits;
         std::memcpy(bytes.data() + at, from, dtype_bytes(dtype));
     }
 };
 
-void against_sort(Random& random, DType dtype, std::size_t num_rows, std::size_t width, std::size_t num_queries, std::size_t k,
-                  bool filtered, bool excluding, ThreadPool& pool) {
+void against_sort(Random& random, DType dtype, std::size_t num_rows, std::size_t width, std::size_t num_queries,
+                  std::size_t k, bool filtered, bool excluding, ThreadPool& pool) {
     Rows rows(random, dtype, num_rows, width, width + (num_rows % 3));
     std::vector<float> scales(num_rows), queries(num_queries * width);
     for (float& scale : scales) scale = std::ldexp(1.0f, static_cast<int>(random.next() % 4) - 2);
@@ -60,8 +63,8 @@ void against_sort(Random& random, DType dtype, std::size_t num_rows, std::size_t
 
     std::vector<float> scores(num_queries * k);
     std::vector<std::int64_t> ids(num_queries * k);
-    topk(rows.corpus, queries.data(), num_queries, k, filtered ? filter.data() : nullptr, scores.data(), ids.data(), pool,
-         excluding ? exclude.data() : nullptr);
+    topk(rows.corpus, queries.data(), num_queries, k, filtered ? filter.data() : nullptr, scores.data(), ids.data(),
+         pool, excluding ? exclude.data() : nullptr);
     for (std::size_t q = 0; q < num_queries; ++q) {
         std::vector<std::pair<double, std::int64_t>> all;
         for (std::size_t r = 0; r < num_rows; ++r) {
@@ -88,7 +91,8 @@ void find_what_a_sort_finds() {
                 for (const std::size_t num_queries : {1, 3, 9, 50}) {
                     const bool filtered = random.next() & 1, excluding = random.next() & 1;
                     const std::size_t k = 1 + random.next() % 40;
-                    against_sort(random, dtype, num_rows, width, num_queries, k, filtered, excluding, num_rows % 2 ? one : three);
+                    against_sort(random, dtype, num_rows, width, num_queries, k, filtered, excluding,
+                                 num_rows % 2 ? one : three);
                 }
     against_sort(random, DType::float32, 2000, 5, 2, 1024, false, false, three);
     against_sort(random, DType::int8, 40, 5000, 3, 5, false, false, one);
@@ -102,13 +106,15 @@ void sums_have_one_order() {
     constexpr std::size_t kRows = 3000, kWidth = 123, kQueries = 11, kHits = 300;
     std::vector<float> rows = random.numbers(kRows * kWidth);
     const std::vector<float> queries = random.numbers(kQueries * kWidth);
-    for (std::size_t i = 0; i < 200; ++i) std::copy_n(queries.data() + kWidth, kWidth, rows.data() + (i * 13 + 5) * kWidth);
+    for (std::size_t i = 0; i < 200; ++i)
+        std::copy_n(queries.data() + kWidth, kWidth, rows.data() + (i * 13 + 5) * kWidth);
     const Corpus corpus{DType::float32, rows.data(), kRows, kWidth, 0, nullptr};
     std::vector<float> scores(kQueries * kHits), alone(kHits);
     std::vector<std::int64_t> ids(kQueries * kHits), alone_ids(kHits);
     ThreadPool one(1), four(4);
     topk(corpus, queries.data(), kQueries, kHits, nullptr, scores.data(), ids.data(), four);
-    for (std::size_t i = 0; i < 200; ++i) CHECK(ids[kHits + i] == static_cast<std::int64_t>(i * 13 + 5) && scores[kHits + i] == scores[kHits]);
+    for (std::size_t i = 0; i < 200; ++i)
+        CHECK(ids[kHits + i] == static_cast<std::int64_t>(i * 13 + 5) && scores[kHits + i] == scores[kHits]);
     for (std::size_t q = 0; q < kQueries; ++q) {
         topk(corpus, queries.data() + q * kWidth, 1, kHits, nullptr, alone.data(), alone_ids.data(), one);
         CHECK(std::equal(alone.begin(), alone.end(), scores.begin() + static_cast<std::ptrdiff_t>(q * kHits)));
@@ -170,15 +176,18 @@ void kernels_of_every_instruction_set() {
                         exact[3] += static_cast<double>(fixed[q * stride + d]) * bytes[i];
                         size += std::fabs(y * rows[i]);
                     }
-                    for (int kind = 0; kind < 3; ++kind) CHECK_NEAR(found[kind][q * 16 + r], exact[kind], size * 1e-6 + 1e-9);
+                    for (int kind = 0; kind < 3; ++kind)
+                        CHECK_NEAR(found[kind][q * 16 + r], exact[kind], size * 1e-6 + 1e-9);
                     // Whole numbers, rounded to float32 once a piece of 512.
-                    CHECK_NEAR(found[3][q * 16 + r], exact[3], width <= 512 ? std::fabs(exact[3]) * 0x1p-24 : size * 4e6 * 1e-6 + 1);
+                    CHECK_NEAR(found[3][q * 16 + r], exact[3],
+                               width <= 512 ? std::fabs(exact[3]) * 0x1p-24 : size * 4e6 * 1e-6 + 1);
                 }
         }
     }
 }
 
-std::string error_of(const Corpus& corpus, const std::vector<float>& query, std::size_t k, const std::uint64_t* filter = nullptr) {
+std::string error_of(const Corpus& corpus, const std::vector<float>& query, std::size_t k,
+                     const std::uint64_t* filter = nullptr) {
     std::vector<float> scores(2048);
     std::vector<std::int64_t> ids(2048);
     ThreadPool pool(1);
@@ -200,8 +209,10 @@ void say_what_is_wrong() {
     CHECK(error_of(corpus, {1, NAN}, 1).find("query 0 holds NaN") != std::string::npos);
     CHECK(error_of({DType::float64, rows.data(), 300, 2, 0, nullptr}, {1, 1}, 1).find("float64") != std::string::npos);
     CHECK(error_of({DType::float32, rows.data(), 300, 0, 0, nullptr}, {}, 1).find("0 wide") != std::string::npos);
-    CHECK(error_of({DType::float32, rows.data(), 300, 2, 1, nullptr}, {1, 1}, 1).find("row_stride") != std::string::npos);
-    CHECK(error_of({DType::float32, rows.data(), 300, 2, 0, rows.data()}, {1, 1}, 1).find("scales go with") != std::string::npos);
+    CHECK(error_of({DType::float32, rows.data(), 300, 2, 1, nullptr}, {1, 1}, 1).find("row_stride") !=
+          std::string::npos);
+    CHECK(error_of({DType::float32, rows.data(), 300, 2, 0, rows.data()}, {1, 1}, 1).find("scales go with") !=
+          std::string::npos);
     for (const float value : {kInfinity, -kInfinity, static_cast<float>(NAN)}) {
         rows[2 * 211] = rows[2 * 280 + 1] = value;
         CHECK(error_of(corpus, {1, 0}, 3).find("corpus row 211 holds NaN or infinity") != std::string::npos);
@@ -212,7 +223,8 @@ void say_what_is_wrong() {
         CHECK(error_of(corpus, {1, 0}, 3, filter.data()).empty());
     }
     std::vector<std::uint16_t> halves(2, 0x3c00);
-    CHECK(error_of({DType::float16, halves.data(), 1, 2, 0, nullptr}, {70000, 1}, 1).find("past float16") != std::string::npos);
+    CHECK(error_of({DType::float16, halves.data(), 1, 2, 0, nullptr}, {70000, 1}, 1).find("past float16") !=
+          std::string::npos);
 }
 
 }  // namespace
