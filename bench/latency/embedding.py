@@ -53,6 +53,7 @@ SYSTEMS = (
 class Options:
     """What the rivals are made of."""
 
+    # Others than those of SYSTEMS are left alone.
     names: Sequence[str] = SYSTEMS
     # Samples a batch of the rivals that batch.
     batch: int = 8
@@ -84,7 +85,7 @@ class Rivals:
         """
         systems, absent = [], {}
         for name in self.options.names:
-            if name == "harken":
+            if name == "harken" or name not in SYSTEMS:
                 continue
             try:
                 if boundary == "features":

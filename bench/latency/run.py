@@ -168,8 +168,10 @@ class Models:
             print(f"not run: {name}: {error}", flush=True)
             return
         for system, reason in case.absent.items():
-            self.absent[f"{system} ({case.boundary})"] = reason
-            print(f"not run: {system} ({case.boundary}): {reason}", flush=True)
+            told = system if self.absent.get(system, reason) == reason else f"{system} ({case.boundary})"
+            if told not in self.absent:
+                print(f"not run: {told}: {reason}", flush=True)
+            self.absent[told] = reason
         yield case
 
     def rivals(self) -> embedding.Rivals:

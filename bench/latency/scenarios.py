@@ -57,6 +57,8 @@ class Outcome:
     num_samples: int
     seconds: float
     latencies_s: tuple[float, ...]
+    # At which samples arrived; of the Server scenario alone.
+    rate_per_s: float | None = None
 
     @property
     def samples_per_s(self) -> float:
@@ -73,6 +75,7 @@ class Outcome:
             "samples": self.num_samples,
             "seconds": self.seconds,
             "samples_per_s": self.samples_per_s,
+            **({} if self.rate_per_s is None else {"rate_per_s": self.rate_per_s}),
             **{f"p{p}_ms": self.percentile_ms(p) for p in (50, 90, 99)},
         }
 
@@ -136,7 +139,7 @@ def server(submit: Submit, order: Sequence[int], rate_per_s: float, clock: Clock
     for future in futures:
         future.result()
     latencies = tuple(done - due for done, due in zip(done_s, due_s))
-    return Outcome("Server", len(order), max(done_s) - start_s, latencies)
+    return Outcome("Server", len(order), max(done_s) - start_s, latencies, rate_per_s)
 
 
 def max_rate(run: Callable[[float], Outcome], bound_ms: float, first_per_s: float, steps: int = 5) -> list[Outcome]:

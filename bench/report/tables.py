@@ -21,6 +21,8 @@ TITLES = {
     "train": "Training",
     "csrc": "The C++ core",
 }
+# What of a row stands in the file alone.
+HIDDEN = {"scenarios": ("samples", "seconds")}
 # What of a kernel's row says what was run.
 SHAPE = ("dtype", "clips", "seconds", "rows", "width", "queries", "k", "B", "T", "W")
 
@@ -53,7 +55,10 @@ def table(rows: Sequence[Row]) -> str:
 
 def table_rows(result: Result) -> list[Row]:
     """A result's rows as its table has them."""
-    return _kernels(result.rows) if result.bench == "kernels" else _flat(result.rows)
+    if result.bench == "kernels":
+        return _kernels(result.rows)
+    left = HIDDEN.get(result.bench, ())
+    return _flat([{name: value for name, value in row.items() if name not in left} for row in result.rows])
 
 
 def left_out(result: Result) -> str:

@@ -116,11 +116,12 @@ def test_features_give_the_vectors_of_their_samples(model, workload):
 
 def test_why_a_system_cannot_run_is_told(model, workload, tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    options = Options(onnx=tmp_path, aoti=tmp_path / "nothing", sentence_transformers=tmp_path / "nothing")
+    names = ("harken", "onnxruntime", "aoti", "sentence-transformers", "hf batched compiled", "vllm", "faiss flat")
+    options = Options(names, onnx=tmp_path, aoti=tmp_path / "nothing", sentence_transformers=tmp_path / "nothing")
     absent = audio_case(workload, "samples", [], Rivals(model, options, None)).absent
     assert str(tmp_path) in absent["onnxruntime"] and "nothing" in absent["aoti"]
     assert "no config.json" in absent["sentence-transformers"] or "not installed" in absent["sentence-transformers"]
-    assert absent["hf batched compiled"] == "asked for by --compile"
+    assert absent["hf batched compiled"] == "asked for by --compile" and "vllm" in absent and "faiss flat" not in absent
 
 
 def test_an_export_of_another_kind_is_refused(model, workload, exports):
@@ -196,7 +197,9 @@ def test_a_run_leaves_rows_and_what_they_were_measured_on(folder, tmp_path, caps
     assert record["settings"]["workloads"][0]["mean_s"] == 0.5 and record["machine"]["cpu"]
     offline = [row for row in record["rows"] if row["scenario"] == "Offline"]
     assert all(row["tokens_per_s"] > 0 and 0 < row["mfu"] < 1 for row in offline[:4])
-    assert capsys.readouterr().out.count("not run: vllm") == 4
+    server = record["rows"][2]
+    assert server["scenario"] == "Server" and server["rate_per_s"] > 0
+    assert capsys.readouterr().out.count("not run: vllm") == 2
     result = read_result(tmp_path / "out.json")
     assert result.bench == "scenarios" and "vllm" in str(result.settings["absent"])
     text = render_markdown(tmp_path)
