@@ -1,6 +1,6 @@
 """A folder written aside and renamed when it is whole; what goes wrong with the disk is one clear error.
 
-    with_folder(out, build): `build` fills <out>.partial-<pid>, whose files are synced before it becomes <out>
+    write_folder(out, build): `build` fills <out>.partial-<pid>, whose files are synced before it becomes <out>
 
 Source: own; the writing aside is convert/folder.py's.
 """

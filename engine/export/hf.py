@@ -36,8 +36,8 @@ _INDEX = "model.safetensors.index.json"
 # Not copied from the base: weights, and what says how another model than this one is used.
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")
 _NOT_OURS = {
-    _INDEX, "harken.json", "manifest.json", "README.md", "modules.json", "config_sentence_transformers.json",
-    "sentence_bert_config.json",
+    _INDEX, "harken.json", "manifest.json", "README.md", "adapter_config.json", "modules.json",
+    "config_sentence_transformers.json", "sentence_bert_config.json",
 }  # fmt: skip
 # A table of voices that transformers wants beside full Qwen2.5-Omni checkpoints.
 _KEPT = {"spk_dict.pt"}

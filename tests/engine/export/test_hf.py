@@ -9,10 +9,11 @@ from safetensors.torch import load_file, save_file
 
 import harken
 from harken.engine.export import golden, manifest, merged
+from harken.engine.export.check import check_export
 from harken.engine.export.targets import export
 from harken.errors import FileFormatError, InputError, ModelError, OutputError
 
-from ... import tiny, tolerances
+from ... import tiny, tiny_clap, tiny_midasheng, tolerances
 from ..hf import OmniOracle, Qwen2AudioOracle
 from . import make
 
@@ -231,8 +232,6 @@ def test_streamed_models_equal_loaded_ones_for_every_backbone(tmp_path):
     from harken.engine.export.streamed import streamed_embedder
     from harken.engine.load import find_source
 
-    from ... import tiny_clap, tiny_midasheng
-
     clap, midasheng = tiny_clap.clap(tmp_path / "clap"), tiny_midasheng.midasheng(tmp_path / "midasheng")
     adapter = make.lora(midasheng, tmp_path / "lora")
     for folder, lora, recipe in ((clap, None, "laion-clap"), (midasheng, adapter, "alm2vec")):
@@ -259,3 +258,18 @@ def test_what_sentence_transformers_cannot_express_is_told(exported):
     for name, reason in (("mini", "vectors go through heads"), ("omni", "models of type qwen2_5_omni are not known")):
         assert reason in manifest.read_manifest(exported[name])["sentence_transformers"]
         assert not (exported[name] / "modules.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("make_model", "recipe"),
+    [
+        (tiny_clap.clap, "laion-clap"),
+        (tiny_clap.robust_atr, "robust-atr"),
+        (tiny_midasheng.midasheng, "alm2vec"),
+        (lambda folder: tiny.omni(folder, "nv"), "omni-embed-nemotron"),
+    ],
+)
+def test_every_kind_of_model_passes_its_check(make_model, recipe, tmp_path):
+    out = export(make_model(tmp_path / "model"), tmp_path / "out", to="hf", recipe=recipe)
+    rows = check_export(out)
+    assert len(rows) == 6 and all(row["ok"] for row in rows)
