@@ -26,7 +26,7 @@ class EngineEmbedder:
         config = json.loads((FOLDER / "engine_ckpt" / "config.json").read_text())
         self._width, self._dtype = config["hidden_size"], getattr(torch, config["dtype"])
         self._head = EmbedHead(FOLDER)
-        self._runner = ModelRunnerCpp.from_dir(engine_dir=str(engine_dir), rank=_rank(), max_output_len=1)
+        self._runner = ModelRunnerCpp.from_dir(engine_dir=str(engine_dir), rank=_rank())
 
     def hidden(self, inputs: "list[torch.Tensor]") -> "list[torch.Tensor]":
         """Hidden states [T, H] after the final norm of each request's rows [T, H]."""

@@ -6,7 +6,7 @@ from trtllm_interpreter import Interpreter
 
 class ModelRunnerCpp:
     @classmethod
-    def from_dir(cls, engine_dir: str, rank: int, max_output_len: int) -> "ModelRunnerCpp":
+    def from_dir(cls, engine_dir: str, rank: int) -> "ModelRunnerCpp":
         made = cls()
         made._interpreter = Interpreter(engine_dir)
         return made
