@@ -11,6 +11,7 @@ PYBIND11_MODULE(_C, module) {
     harken::bind_topk(module);
     harken::bind_index(module);
     harken::bind_logmel(module);
+    harken::bind_product(module);
     harken::bind_sounds(module);
     harken::bind_text(module);
     module.attr("abi_version") = HARKEN_ABI_VERSION;

@@ -14,6 +14,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #include "kernels.h"
 
@@ -38,6 +41,17 @@ inline IntVec as_int(Vec v) { return reinterpret_cast<IntVec>(v); }
 inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
 inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/// Bytes as floats; g++ 12 makes slow code of __builtin_convertvector from bytes.
+inline Vec floats_of(const int8_t* p) {
+#if HARKEN_LANES == 16
+    return reinterpret_cast<Vec>(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
+#elif HARKEN_LANES == 8
+    return reinterpret_cast<Vec>(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))));
+#else
+    return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const ByteVec*>(p), IntVec), Vec);
+#endif
+}
 
 inline float sum(Vec v) {
     float s = 0;
@@ -210,8 +224,7 @@ void int8_to_float(const int8_t* x, const float* scales, size_t num_k, float* y)
     for (size_t k = 0; k < num_k; ++k)
         for (size_t j = 0; j < kPanelVectors; ++j) {
             const size_t at = k * kPanel + j * kLanes;
-            const IntVec wide = __builtin_convertvector(*reinterpret_cast<const ByteVec*>(x + at), IntVec);
-            store(y + at, __builtin_convertvector(wide, Vec) * load(scales + j * kLanes));
+            store(y + at, floats_of(x + at) * load(scales + j * kLanes));
         }
 }
 

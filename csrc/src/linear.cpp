@@ -13,6 +13,8 @@ namespace {
 constexpr std::size_t kChunkRows = 240, kChunkK = 256;
 // Panels unpacked to float32 at once, and panels a task.
 constexpr std::size_t kUnpackedPanels = 2, kTaskPanels = 8;
+// Up to so many rows, weights are read panel by panel, as they lie; more rows are worth staying with a part of each.
+constexpr std::size_t kFewRows = 48;
 
 /// Panels [first, first + count) of rows [k, k + num_k) as float32.
 void unpack(const PackedMatrix& w, std::size_t first, std::size_t count, std::size_t k, std::size_t num_k, float* out) {
@@ -75,7 +77,10 @@ void linear(const PackedMatrix& w, const float* x, std::size_t ldx, std::size_t 
         });
         pool.parallel_for(w.num_panels(), kTaskPanels, [&](std::size_t begin, std::size_t end) {
             Buffer<float> unpacked(w.dtype == DType::float32 ? 0 : kUnpackedPanels * kChunkK * kPanel);
-            columns(w, strips.data(), rows, begin, end, y + row * ldy, ldy, accumulate, unpacked.data());
+            const std::size_t step = rows <= kFewRows ? kUnpackedPanels : kTaskPanels;
+            for (std::size_t panel = begin; panel < end; panel += step)
+                columns(w, strips.data(), rows, panel, std::min(end, panel + step), y + row * ldy, ldy, accumulate,
+                        unpacked.data());
         });
     }
 }
