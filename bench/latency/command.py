@@ -1,6 +1,6 @@
 """`harken bench run / encode / rerank / bulk / ablation / growth / train / functions / report`.
 
-The kernels' benches are run singly: python -m harken.bench.kernels.logmel | pool | topk | glue.
+The kernels' benches are run singly: python -m harken.bench.kernels.logmel | pool | topk | glue | linear.
 
 Source: own.
 """

@@ -31,6 +31,7 @@ import torch
 from ...engine.embedder import Embedder
 from ...engine.load import load
 from ...engine.models.cost import encode_flops, floor_bytes, weight_bytes
+from ...engine.models.layers import linear
 from ...engine.models.mllm import AudioLM
 from ...engine.placement import DTYPES, pick_device, pick_dtype
 from ..record import cpu_name, save
@@ -97,6 +98,7 @@ def measure(
     return {name: {"s": statistics.median(seconds[name]), **row} for name, row in rows.items()}
 
 
+@torch.inference_mode()
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     """FLOPs a second of a large product: the ceiling that MFU is told against."""
     size, rounds = (8192, 20) if device.type == "cuda" else (1536, 4)
@@ -105,7 +107,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     for _ in range(5):
         start = time.perf_counter()
         for _ in range(rounds):
-            c = a @ b
+            c = linear(a, b, None)
         float(c[0, 0])
         best = min(best, (time.perf_counter() - start) / rounds)
     return 2.0 * size**3 / best

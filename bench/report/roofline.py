@@ -4,7 +4,7 @@
     share  = floor / measured = max(GB/s reached / GB/s of a copy, TFLOP/s reached / TFLOP/s of a product)
 
 Both ceilings were measured in the same run (kernels/compare.py), so a busy machine lowers them too. A share above 1 says
-that a working set fitted a cache that the copy's did not.
+that a working set fitted a cache that the copy's did not, or that other work slowed the ceilings more.
 
 Source: Williams et al. 2009, the roofline model.
 """

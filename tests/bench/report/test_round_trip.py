@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from harken.bench.kernels import glue, logmel, pool, topk
+from harken.bench.kernels import glue, linear, logmel, pool, topk
 from harken.bench.latency import ablation, bulk, encode, growth, rerank
 from harken.bench.latency.command import functions
 from harken.bench.report.collect import read_result
@@ -84,6 +84,7 @@ def test_functions(tmp_path):
         (pool, ["--sequences", "2", "--length", "8", "--width", "64"]),
         (topk, ["--rows", "200", "--width", "16", "--queries", "1", "--k", "5", "--dtypes", "float32"]),
         (glue, ["--rows", "4"]),
+        (linear, ["--rows", "1"]),
     ],
     ids=lambda value: value.__name__.rpartition(".")[2] if hasattr(value, "__name__") else "",
 )
