@@ -108,14 +108,22 @@ Sound collect(const Format& format, const std::string& name, float scale, Read&&
     return sound;
 }
 
-/// Whether the samples that a RIFF header declares are there; the decoder reads a cut file as a shorter sound.
-void refuse_truncated_riff(Bytes bytes, const std::string& name) {
+/// Whether the samples that a RIFF header, or the bytes that a W64 header declares are there; the decoder reads a cut file as
+/// a shorter sound.
+void refuse_truncated(Bytes bytes, const std::string& name) {
     const auto number = [&](std::size_t at, std::size_t length) {
         std::uint64_t value = 0;
         for (std::size_t i = 0; i < length; ++i) value |= std::to_integer<std::uint64_t>(bytes[at + i]) << (8 * i);
         return value;
     };
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const auto refuse_cut = [&](std::uint64_t present, std::uint64_t declared) {
+        if (declared > present)
+            refuse(name, "truncated: " + std::to_string(present) + " of " + std::to_string(declared) +
+                             " declared bytes are there; wanted the whole file");
+    };
+    if (text.starts_with("riff")) return refuse_cut(bytes.size(), bytes.size() < 24 ? 24 : number(16, 8));
+    if (!text.starts_with("RIFF") && !text.starts_with("RF64")) return;
     std::uint64_t size_rf64 = 0;
     for (std::uint64_t at = 12; at + 8 <= bytes.size();) {
         const std::string_view kind = text.substr(at, 4);
@@ -126,9 +134,7 @@ void refuse_truncated_riff(Bytes bytes, const std::string& name) {
             const bool large = size == 0xffffffff && size_rf64 != 0;
             if (!large && (size == 0 || size >= kStreamedBytes)) return;
             if (large) size = size_rf64;
-            if (size > bytes.size() - body)
-                refuse(name, "truncated: " + std::to_string(bytes.size() - body) + " of " + std::to_string(size) +
-                                 " declared bytes are there; wanted the whole file");
+            refuse_cut(bytes.size() - body, size);
             return;
         }
         at = body + size + size % 2;
@@ -136,8 +142,7 @@ void refuse_truncated_riff(Bytes bytes, const std::string& name) {
 }
 
 Sound read_wav(Bytes bytes, const std::string& name) {
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    if (text.starts_with("RIFF") || text.starts_with("RF64")) refuse_truncated_riff(bytes, name);
+    refuse_truncated(bytes, name);
     auto opened = std::make_unique<ma_dr_wav>();
     if (!ma_dr_wav_init_memory(opened.get(), bytes.data(), bytes.size(), nullptr))
         refuse(name, "is a WAV file that cannot be read");

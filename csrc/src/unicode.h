@@ -11,7 +11,7 @@ namespace harken::unicode {
 inline constexpr std::uint8_t kLetter = 1;  ///< \p{L}
 inline constexpr std::uint8_t kNumber = 2;  ///< \p{N}
 inline constexpr std::uint8_t kSpace = 4;   ///< \s
-inline constexpr std::uint8_t kWord = 8;    ///< \w
+inline constexpr std::uint8_t kWord = 8;    ///< \w of Rust's expressions, which added tokens that are single words meet
 inline constexpr std::uint8_t kDigit = 16;  ///< what the pre-tokenizer Digits parts
 
 /// The bits above.

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import tokenizers
-from tokenizers import Regex, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 CHARACTERS = [chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
 HANGUL = range(0xAC00, 0xD7A4)
 # The bit of each class, as in unicode.h.
-PATTERNS = {1: r"\p{L}", 2: r"\p{N}", 4: r"\s", 8: r"\w"}
-DIGIT = 16
+PATTERNS = {1: r"\p{L}", 2: r"\p{N}", 4: r"\s"}
+WORD, DIGIT = 8, 16
 WIDTH = 100
 
 
@@ -33,6 +33,13 @@ def matched(pattern: str) -> set[str]:
     return found
 
 
+def word_characters() -> set[str]:
+    """Characters that may not stand beside an added token which wants to be a word of its own."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.add_tokens([AddedToken("\u00a7\u00a7", single_word=True, normalized=False)])
+    return {c for c in CHARACTERS if not tokenizer.encode("\u00a7\u00a7" + c, add_special_tokens=False).ids}
+
+
 def digits() -> set[str]:
     """Characters that the pre-tokenizer Digits takes out of a word."""
     split = pre_tokenizers.Digits(individual_digits=True)
@@ -42,7 +49,7 @@ def digits() -> set[str]:
 def class_ranges() -> list[tuple[int, int, int]]:
     """(first, last, bits) of runs of characters of the same classes."""
     bits = dict.fromkeys(map(ord, CHARACTERS), 0)
-    for bit, members in [*((b, matched(p)) for b, p in PATTERNS.items()), (DIGIT, digits())]:
+    for bit, members in [*((b, matched(p)) for b, p in PATTERNS.items()), (WORD, word_characters()), (DIGIT, digits())]:
         for c in members:
             bits[ord(c)] |= bit
     runs: list[tuple[int, int, int]] = []

@@ -55,7 +55,7 @@ def test_reads_a_path(tmp_path):
         csrc.core().read_sound(str(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
+@pytest.mark.parametrize("kind", ["WAV", "W64", "RF64", "AIFF", "FLAC"])
 def test_a_cut_file_is_an_error(kind):
     file = encoded(noise(20_000, 2), 44_100, kind, "PCM_16")
     for keep in (0, 1, 3, 11, 30, 43, 44, 60, 1000, len(file) // 2, len(file) - 1):
