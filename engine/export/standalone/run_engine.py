@@ -26,10 +26,10 @@ class EngineEmbedder:
         config = json.loads((FOLDER / "engine_ckpt" / "config.json").read_text())
         self._width, self._dtype = config["hidden_size"], getattr(torch, config["dtype"])
         self._head = EmbedHead(FOLDER)
-        self._runner = ModelRunnerCpp.from_dir(engine_dir=str(engine_dir), rank=_rank())
+        self._runner = ModelRunnerCpp.from_dir(engine_dir=str(engine_dir), rank=rank())
 
     def hidden(self, inputs: "list[torch.Tensor]") -> "list[torch.Tensor]":
-        """Hidden states [T, H] after the final norm of each request's rows [T, H]."""
+        """Hidden states [T, H] after the final norm of each request's rows [T, H]; nothing on ranks other than the first."""
         longest = max(len(rows) for rows in inputs)
         table = torch.zeros(len(inputs), longest, self._width, dtype=self._dtype)
         for i, rows in enumerate(inputs):
@@ -45,18 +45,22 @@ class EngineEmbedder:
             pad_id=0,
             return_dict=True,
         )
+        if rank():
+            return []
         return [out["context_logits"][i][: len(rows)].float().cpu() for i, rows in enumerate(inputs)]
 
     def vectors(
         self, inputs: "list[torch.Tensor]", kinds: "list[str]", contents: "list[tuple[int, int]]"
     ) -> torch.Tensor:
-        """[B, d] vectors of rows that are each a "text" or an "audio"."""
+        """[B, d] vectors of rows that are each a "text" or an "audio"; [0] on ranks other than the first."""
         states = self.hidden(inputs)
+        if not states:
+            return torch.empty(0)
         both = self._head(torch.cat(states), [len(rows) for rows in states], contents)
         return torch.cat([self._head.of_kind(both[i : i + 1], kind) for i, kind in enumerate(kinds)])
 
 
-def _rank() -> int:
+def rank() -> int:
     """This process's rank under mpirun."""
     from tensorrt_llm import mpi_rank
 
@@ -73,6 +77,8 @@ def main() -> None:
     vectors = EngineEmbedder(args.engine_dir).vectors(
         [item["inputs"] for item in known], [item["kind"] for item in known], [item["content"] for item in known]
     )
+    if rank():
+        return
     sys.exit(0 if report({item["name"]: vector for item, vector in zip(known, vectors)}) else 1)
 
 

@@ -238,12 +238,15 @@ def build(tmp_path_factory):
     return run
 
 
-def test_build_script_and_runner_pass_the_self_test(engines, build, program):
+def test_build_script_and_runner_pass_the_self_test(engines, build, program, monkeypatch):
     folder = engines("mini", 1)
     built = build(folder, path=[HERE / "standin" / "bin"])
     assert built.returncode == 0, built.stderr
     code, said = program(folder, "run_engine.py", "--selftest", path=[HERE / "standin" / "bin"])
     assert code == 0 and "self-test passed" in said and said.count(" ok") == 6
+    monkeypatch.setenv("STANDIN_RANK", "1")
+    assert program(folder, "run_engine.py", "--selftest", path=[HERE / "standin" / "bin"]) == (0, "")
+    monkeypatch.delenv("STANDIN_RANK")
     tensors = load_file(folder / "engine" / "rank0.safetensors")
     tensors["transformer.ln_f.weight"][0] *= 30
     save_file(tensors, folder / "engine" / "rank0.safetensors")

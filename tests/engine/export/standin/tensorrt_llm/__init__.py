@@ -9,7 +9,7 @@ __version__ = os.environ.get("STANDIN_VERSION", "1.2.1")
 
 
 def mpi_rank() -> int:
-    return 0
+    return int(os.environ.get("STANDIN_RANK", "0"))
 
 
 class LLM:
