@@ -6,15 +6,13 @@
 
     python -m harken.training.baselines RUN.json --data DIR --split test
 
-Source: own; CLAP as in Elizalde et al. 2023 with linear projections; BM25 by Robertson and Zaragoza 2009, k1 = 1.2, b = 0.75.
+Source: own; CLAP as in Elizalde et al. 2023 with linear projections; bm25.py.
 """
 
 import argparse
 import json
 import math
-import re
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .bm25 import bm25
 from .config import TrainSettings, load_settings
 from .data import Row
 from .draw import draw_rows, fitting, rng_of
@@ -86,25 +85,6 @@ class _Side(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         return F.normalize(self.linear(states), dim=-1)
-
-
-def bm25(queries: Sequence[str], documents: Sequence[str], k1: float = 1.2, b: float = 0.75) -> np.ndarray:
-    """[queries, documents] scores."""
-    words = [Counter(_words(document)) for document in documents]
-    lengths = np.array([sum(counts.values()) for counts in words], np.float64)
-    norm = k1 * (1 - b + b * lengths / max(lengths.mean(), 1e-9))
-    scores = np.zeros((len(queries), len(documents)))
-    for q, query in enumerate(queries):
-        for word in set(_words(query)):
-            count = np.array([counts[word] for counts in words], np.float64)
-            found = (count > 0).sum()
-            idf = math.log(1 + (len(documents) - found + 0.5) / (found + 0.5))
-            scores[q] += idf * count * (k1 + 1) / (count + norm)
-    return scores
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", text.lower())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,13 +11,13 @@ Source: own; they stand for the cascaded systems the papers compare with.
 Letters: T queries, A sounds, K known captions.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import InputError
+from ...training.bm25 import bm25, words
 from ...training.data.record import RecordError
 from ...training.metrics import Ties
 from .captioned import Captioned
@@ -26,36 +26,11 @@ from .results import Section
 from .retrieval import Queries, asking, ranked_section, unit
 
 
-def words(text: str) -> list[str]:
-    """Lower-cased words and numbers of any script."""
-    return re.findall(r"\w+", text.lower())
-
-
 def lexical(queries: Sequence[str], captions: Sequence[str]) -> np.ndarray:
     """Jaccard overlaps [T, A] float32."""
     ours, theirs = [set(words(q)) for q in queries], [set(words(c)) for c in captions]
     scores = [[len(q & c) / max(len(q | c), 1) for c in theirs] for q in ours]
     return np.array(scores, np.float32)
-
-
-def bm25(queries: Sequence[str], captions: Sequence[str]) -> np.ndarray:
-    """BM25 scores [T, A] float32.
-
-    Raises:
-        InputError: bm25s is not installed.
-    """
-    try:
-        import bm25s
-    except ImportError:
-        raise InputError('the BM25 baseline needs bm25s: pip install "harken[quality]"') from None
-    retriever = bm25s.BM25(k1=1.5, b=0.75)
-    retriever.index([words(c) or [""] for c in captions], show_progress=False)
-    known = retriever.vocab_dict
-    scores = [
-        retriever.get_scores(found) if (found := [w for w in words(q) if w in known]) else np.zeros(len(captions))
-        for q in queries
-    ]
-    return np.asarray(scores, np.float32)
 
 
 def nearest_captions(audio_AD: np.ndarray, known_KD: np.ndarray, known: Sequence[str]) -> list[str]:
