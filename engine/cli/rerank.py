@@ -28,7 +28,10 @@ def rerank(
         str, typer.Option("--hits", help='Rows of query, id, score: .parquet, .json, JSON lines; "-": standard input')
     ],
     model: Annotated[
-        str | None, typer.Argument(help="Reranker: checkpoint folder or hub repository; default: the built-in one")
+        str | None,
+        typer.Argument(
+            help="Reranker: checkpoint folder or hub repository; default: the built-in model, under --adapter"
+        ),
     ] = None,
     query: Annotated[str | None, typer.Option("--query", help="Query of rows that name none")] = None,
     direction: Annotated[

@@ -31,9 +31,7 @@ def serve(
     adapter: AdapterOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
-    reranker: Annotated[
-        str | None, typer.Option("--reranker", help="Checkpoint of a reranker; default: none")
-    ] = None,
+    reranker: Annotated[str | None, typer.Option("--reranker", help="Checkpoint of a reranker; default: none")] = None,
     reranker_adapter: Annotated[Path | None, typer.Option("--reranker-adapter", help="LoRA folder")] = None,
     reranker_recipe: Annotated[str | None, typer.Option("--reranker-recipe", help="Rerank recipe")] = None,
     weights: Annotated[Path | None, typer.Option("--weights", help="From `harken tune-fusion`")] = None,

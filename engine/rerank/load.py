@@ -1,7 +1,6 @@
 """`harken.load_reranker`: a causal checkpoint, a rerank recipe and an adapter become a Reranker."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,8 @@ def load_reranker(
     """Load a reranker.
 
     Args:
-        path: checkpoint folder in Hugging Face layout, or a hub repository; None: the built-in model with its adapter.
+        path: checkpoint folder in Hugging Face layout, or a hub repository; None: the built-in model under an adapter
+            of your own.
         adapter: peft LoRA folder, merged in float32 at load.
         recipe: name, JSON file of its fields, or RerankRecipe; None: "mini-rerank" for the built-in model, else
             "aurola-rerank".
@@ -56,9 +56,7 @@ def load_reranker(
         InputError: an unknown device or dtype, or a bound that leaves no room.
     """
     if path is None and adapter is None:
-        adapter = Path(str(files("harken.engine") / "assets" / "mini-rerank"))
-        if not adapter.is_dir():
-            raise ModelError(f"{adapter}: there is no built-in reranker in this version; give a checkpoint's path")
+        raise ModelError("harken-mini comes without a reranker's adapter; give one, or a checkpoint's path")
     folder = build_mini() if path is None else resolve(path)
     chosen = get_rerank_recipe(recipe or ("mini-rerank" if path is None else "aurola-rerank"))
     kind = model_type(folder)
