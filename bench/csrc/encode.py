@@ -14,7 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,22 +87,27 @@ def main() -> None:
     threads = args.threads[0]
     torch.set_num_threads(threads)
     embedder = load(model, recipe=recipe, device="cpu", dtype="float32")
-    cores = {d: csrc.core().Model(f"{args.bundles}/{d}", num_threads=threads) for d in DTYPES}
+    encoders: dict[str, Any] = {"torch": embedder}
+    encoders |= {d: csrc.core().Model(f"{args.bundles}/{d}", num_threads=threads) for d in DTYPES}
     print(f"{csrc.core().cpu_isa()}, {threads} threads, milliseconds; ratio = torch / libharken in float32")
     rng = np.random.default_rng(0)
     for seconds in args.seconds:
         rate = embedder.sample_rate_hz
         clip = [((0.1 * rng.standard_normal(round(rate * seconds))).astype(np.float32), rate)]
-        ways = {"torch": lambda clip=clip: embedder.encode_audio(clip)}
-        ways |= {d: lambda core=core, clip=clip: core.encode_audio(clip) for d, core in cores.items()}
-        report(f"a sound of {seconds:g} s", ways, args.repeats)
+        report(
+            f"a sound of {seconds:g} s",
+            {name: partial(encoder.encode_audio, clip) for name, encoder in encoders.items()},
+            args.repeats,
+        )
     for texts in (TEXTS[:1], TEXTS):
-        ways = {"torch": lambda texts=texts: embedder.encode_text(texts)}
-        ways |= {d: lambda core=core, texts=texts: core.encode_text(texts) for d, core in cores.items()}
-        report(f"{len(texts)} sentences", ways, args.repeats)
+        report(
+            f"{len(texts)} sentences",
+            {name: partial(encoder.encode_text, texts) for name, encoder in encoders.items()},
+            args.repeats,
+        )
 
 
-def report(what: str, ways: dict, repeats: int) -> None:
+def report(what: str, ways: dict[str, Callable[[], np.ndarray]], repeats: int) -> None:
     """Gate and time one input."""
     want = ways["torch"]()
     for dtype in DTYPES:

@@ -11,6 +11,8 @@ Reads:    GFLOP/s of the fastest of the repeats, ways in turns; narrow weights a
 import argparse
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -43,10 +45,12 @@ def measure(rows: int, num_out: int, num_in: int, threads: int, repeats: int) ->
     core = csrc.core()
     pool = core.ThreadPool(threads)
     x_torch, weight_torch = torch.from_numpy(x), torch.from_numpy(weight)
-    ways = {"numpy": lambda: x @ weight.T, "torch": lambda: torch.nn.functional.linear(x_torch, weight_torch).numpy()}
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        "numpy": lambda: x @ weight.T,
+        "torch": lambda: torch.nn.functional.linear(x_torch, weight_torch).numpy(),
+    }
     for dtype in TOLERANCE:
-        product = core.Product(weight, dtype)
-        ways[dtype] = lambda product=product: product(pool, x)
+        ways[dtype] = partial(core.Product(weight, dtype), pool, x)
     rounds = {}
     for name, way in ways.items():
         error = np.abs(way() - want).max() / np.abs(want).max()
