@@ -8,6 +8,7 @@ Reads:    ratio = median of torch / of harken; cpu ratio = the same of the least
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,8 +40,8 @@ def main() -> None:
             )
             bias = torch.randn(num_out, generator=generator)
             ways: dict[str, Way] = {
-                "harken": lambda given=(x, weight, bias): linear(*given),
-                "torch": lambda given=(x, weight, bias): F.linear(*given),
+                "harken": partial(linear, x, weight, bias),
+                "torch": partial(F.linear, x, weight, bias),
             }
             with torch.inference_mode():
                 got, wanted = linear(x, weight, bias), F.linear(x, weight, bias)

@@ -17,7 +17,7 @@ Source: own; what the published wrappers do is told in spec/peers.md 0.1 and 0.2
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,10 @@ class Rivals:
             if not self.options.compile:
                 raise InputError("asked for by --compile")
             compiled, short = CompiledPath(self._hf(is_text)), self._takes_own_length()
-            return _batched(name, lambda items: compiled.encode(items, own_length=short), batch, prepare)
-        made = self._other(name)
-        return _batched(name, made.encode_text if is_text else made.encode_audio, batch, prepare)
+            made = _batched(name, lambda items: compiled.encode(items, own_length=short), batch, prepare)
+            return replace(made, compiles=True)
+        other = self._other(name)
+        return _batched(name, other.encode_text if is_text else other.encode_audio, batch, prepare)
 
     def _takes_own_length(self) -> bool:
         """Whether transformers' class takes features of a clip's own length: Qwen2.5-Omni's does."""

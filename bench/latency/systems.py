@@ -25,6 +25,8 @@ class System:
     # Samples of a batch; None: as many as have `batch_tokens` together.
     batch: int | None
     batch_tokens: int = 0
+    # It compiles when a batch of a new kind comes, so every scenario is played untimed first.
+    compiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,17 @@ def test_a_compiled_rival_runs_without_its_head_and_gives_it_back(model, monkeyp
     rivals = Rivals(model, Options(("hf batched", "hf batched compiled", "hf published"), 2, compile=True), None)
     case = text_case(make_sentences(3), rivals)
     assert names_of(case) == ["harken", "hf batched", "hf batched compiled", "hf published"]
+    assert [system.compiles for system in case.systems] == [False, False, True, False]
     assert_all_agree(case)
+
+
+@pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Offline"])
+def test_what_compiles_is_played_untimed_first(scenario):
+    given = []
+    system = System("x", lambda items: given.append(len(items)) or np.zeros((len(items), 1)), None)
+    case = Case("text", "", "text", list(range(8)), [system], min, 0.0, {})
+    outcome = run.play(scenario, system, case, 8, 1.0, warm=True)
+    assert sum(given) == 3 * outcome.num_samples and len(set(given)) == 1
 
 
 def test_features_give_the_vectors_of_their_samples(model, workload):
