@@ -14,7 +14,7 @@ Systems:  audio and text: embedding.py; rerank: rerank_case.py; search: search_c
 Reads:    SingleStream by its p90, MultiStream (eight samples a query) by its p99, Server by the largest rate of Poisson
           arrivals whose p99 stays under the bound, Offline by its samples a second, with tokens a second (padding is not
           counted) and MFU: FLOPs that the configuration asks of unpadded samples, against a large product of the same dtype
-          measured here. The systems take turns within a scenario. Warm-up: the gate; on CUDA, and for what is compiled,
+          measured here. The systems play a scenario one after the other. Warm-up: the gate; on CUDA, and for what is compiled,
           also every scenario played twice, so that graphs are recorded. Every sample is issued equally often, by fixed seeds.
 
 Source: MLPerf Inference rules; scenarios.py.
@@ -203,6 +203,12 @@ class Models:
         )  # fmt: skip
 
 
+def positive_count(word: str) -> int:
+    if not int(word) >= 1:
+        raise ValueError
+    return int(word)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="harken bench run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -210,7 +216,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--what", nargs="+", choices=WHAT, default=["audio"], help="default: audio")
     parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="default: all")
     parser.add_argument(
-        "--system", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="default: all; harken always"
+        "--system",
+        nargs="+",
+        choices=SYSTEMS,
+        metavar="NAME",
+        default=list(SYSTEMS),
+        help="default: all; harken is always there; " + ", ".join(map(repr, SYSTEMS)),
     )
     parser.add_argument("--model", help="checkpoint folder; default: the built-in model")
     parser.add_argument("--arch", choices=ARCHS, help="in the place of --model: published sizes, random weights")
@@ -219,25 +230,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--adapter")
     parser.add_argument("--device", help="cpu, cuda or cuda:N; default: cuda if there is one")
     parser.add_argument("--dtype", choices=list(DTYPES), help="default: float32 on a CPU, bfloat16 on CUDA")
-    parser.add_argument("--samples", type=int, default=8, help="different samples")
-    parser.add_argument("--issues", type=int, default=16, help="samples issued a scenario and system, at least 8")
+    parser.add_argument("--samples", type=positive_count, default=8, help="different samples")
+    parser.add_argument(
+        "--issues", type=positive_count, default=16, help="samples issued a scenario and system, at least 8"
+    )
     parser.add_argument("--bound-ms", type=float, default=2000.0, help="on the Server's p99")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     audio = parser.add_argument_group("audio and text")
     audio.add_argument("--boundary", nargs="+", choices=embedding.BOUNDARIES, default=list(embedding.BOUNDARIES))
     audio.add_argument("--lengths", nargs="+", default=["mix"], help="clotho, mix, or seconds such as 10s")
-    audio.add_argument("--batch", type=int, default=8, help="samples (rerank: pairs) a batch of the rivals that batch")
+    audio.add_argument(
+        "--batch", type=positive_count, default=8, help="samples (rerank: pairs) a batch of the rivals that batch"
+    )
     audio.add_argument("--compile", action="store_true", help="time 'hf batched compiled' too; compiling takes minutes")
     audio.add_argument("--onnx", type=Path, metavar="FOLDER", help="of harken export --to onnx, of the same model")
     audio.add_argument("--aoti", type=Path, metavar="FOLDER", help="of harken export --to aoti, of the same model")
     audio.add_argument("--st", type=Path, metavar="FOLDER", help="of harken export --to hf: for sentence-transformers")
     rerank = parser.add_argument_group("rerank")
-    rerank.add_argument("--candidates", type=int, default=50, help="of a query")
+    rerank.add_argument("--candidates", type=positive_count, default=50, help="of a query")
     rerank.add_argument("--length", type=float, default=10.0, help="seconds a clip")
     rerank.add_argument("--direction", nargs="+", choices=("t2a", "a2t"), default=["t2a"])
     search = parser.add_argument_group("search")
-    search.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000], help="of the index")
-    search.add_argument("--width", type=int, default=512, help="of a vector")
+    search.add_argument("--rows", type=positive_count, nargs="+", default=[1_000_000, 10_000_000], help="of the index")
+    search.add_argument("--width", type=positive_count, default=512, help="of a vector")
     args = parser.parse_args(arguments)
     models = Models(args)
     rows: list[dict[str, Any]] = []

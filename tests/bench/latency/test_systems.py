@@ -235,3 +235,10 @@ def test_a_run_goes_on_past_what_fails_and_says_so_at_the_end(tmp_path, capsys, 
     assert "FAILED: numpy (vector)" in render_markdown(tmp_path) and "FAILED: numpy" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="nothing was measured"):
         run.main(["--what", "search", "--rows", str(10**12), "--samples", "1"])
+
+
+def test_counts_below_one_are_refused(capsys):
+    for option in ("--samples", "--issues", "--batch", "--rows"):
+        with pytest.raises(SystemExit):
+            run.main([option, "0"])
+        assert f"argument {option}: invalid" in capsys.readouterr().err
