@@ -30,7 +30,7 @@ from ..recipes import Recipe
 from .folder import write_folder
 from .golden import make_golden
 from .manifest import write_manifest
-from .safetensors_file import Planned, write_safetensors
+from .tensor_file import Planned, write_planned
 
 BUNDLE_VERSION = 1
 WEIGHTS = "weights.safetensors"
@@ -69,7 +69,7 @@ def export_bundle(
     planned = list(_tensors(embedder, DTYPES[dtype]))
 
     def build(folder: Path) -> None:
-        write_safetensors(folder / WEIGHTS, planned, {"format": "harken-bundle"})
+        write_planned(folder / WEIGHTS, planned, {"format": "harken-bundle"})
         shutil.copyfile(embedder.tokenizer.path, folder / "tokenizer.json")
         golden = make_golden(embedder).save(folder, dtype)
         facts = {"bundle_version": BUNDLE_VERSION, "dtype": dtype, "model": _model(embedder), "golden": golden}

@@ -4,13 +4,17 @@ Source: the safetensors format: 8 bytes of header length, a JSON header padded w
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import torch
 
 from ...errors import ModelError
+
+# Where the first tensor begins: at a cache line, also when the file is mapped.
+ALIGNMENT = 64
 
 # Name -> dtype and shape.
 Specs = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
@@ -52,7 +56,7 @@ class TensorFile:
             self._offsets[name] = first
             header[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [first, end]}
         text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
+        text += b" " * (-(8 + len(text)) % ALIGNMENT)
         self._file = open(path, "wb")
         self._file.write(len(text).to_bytes(8, "little") + text)
         self._start = 8 + len(text)
@@ -84,3 +88,26 @@ class TensorFile:
 def num_bytes(dtype: torch.dtype, shape: tuple[int, ...]) -> int:
     """What a tensor takes in a file."""
     return dtype.itemsize * torch.Size(shape).numel()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A tensor that is made when its turn comes, so that a model is never held twice."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    make: Callable[[], torch.Tensor]
+
+    @property
+    def num_bytes(self) -> int:
+        return num_bytes(self.dtype, self.shape)
+
+
+def write_planned(path: Path, tensors: Sequence[Planned], metadata: dict[str, str]) -> None:
+    """Write tensors one at a time, those first whose size keeps the next one at a cache line."""
+    ordered = sorted(tensors, key=lambda tensor: tensor.num_bytes % ALIGNMENT != 0)
+    specs = {tensor.name: (tensor.dtype, tensor.shape) for tensor in ordered}
+    with TensorFile(path, specs, metadata) as file:
+        for tensor in ordered:
+            file.write(tensor.name, tensor.make())
