@@ -6,6 +6,7 @@ Source: own.
 """
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -64,7 +65,9 @@ def functions(
     chosen = out or Path("functions.json")
     tests = str(Path(folder.__path__[0]))
     command = [sys.executable, "-P", "-m", "pytest", "--import-mode=importlib", "-q", "--benchmark-only", tests]
-    if subprocess.run([*command, f"--benchmark-json={chosen}", "-k", only]).returncode:
+    # Started from within pytest, it must not take itself for a part of that run.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    if subprocess.run([*command, f"--benchmark-json={chosen}", "-k", only], env=environment).returncode:
         raise fail("pytest failed; its output says where")
     result = read_result(chosen)
     say(f"{chosen}: {len(result.rows)} functions")

@@ -1,5 +1,6 @@
 """What the reranking benchmark counts is what was computed: exact tokens, and how many fewer than a forward a pair."""
 
+import gc
 import json
 
 import numpy as np
@@ -93,9 +94,10 @@ def test_a_way_that_disagrees_ends_the_run(checkpoint):
 def test_peak_memory_sees_what_was_taken_and_given_back():
     if not resident_bytes():
         pytest.skip("no /proc on this machine")
+    gc.collect()  # what earlier tests left is not given back in between
     with PeakMemory(torch.device("cpu")) as memory:
-        taken = np.ones(40 << 20, np.uint8)
+        taken = np.ones(200 << 20, np.uint8)
         for _ in range(20):
             taken += 1
         del taken
-    assert 30 << 20 < memory.peak_bytes < 400 << 20
+    assert 150 << 20 < memory.peak_bytes < 600 << 20
