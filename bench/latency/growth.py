@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...engine.convert.mini import build_mini
 from ...engine.embedder import Embedder
 from ...engine.index import Index
 from ...engine.load import load
@@ -139,7 +140,7 @@ def _points(axis: str, args: argparse.Namespace, folder: Path) -> Points:
         model = load(args.model, recipe=args.recipe, device=args.device)
         return by_length(model) if axis == "length_s" else by_batch(model)
     if axis == "candidates":
-        return by_candidates(load_reranker(args.model, device=args.device, cache_bytes=0))
+        return by_candidates(load_reranker(args.model or build_mini(), device=args.device, cache_bytes=0))
     if axis == "disk_rows":
         return by_disk_rows(folder)
     return {"rows": by_rows, "queries": by_queries, "k": by_k}[axis]()
