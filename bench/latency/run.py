@@ -21,6 +21,7 @@ Source: MLPerf Inference rules; scenarios.py.
 """
 
 import argparse
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -68,9 +69,15 @@ def play(scenario: str, system: System, case: Case, issues: int, bound_ms: float
     if scenario in streams:
         return streams[scenario](answer, order, clock)
     served = Served(system, case)
+
+    def at(rate_per_s: float) -> Outcome:
+        """Arrivals go on for three times the bound, or a queue that grows would not be noticed."""
+        num = max(len(order), math.ceil(3e-3 * bound_ms * rate_per_s))
+        return server(served.submit, list(equal_issue(len(case.items), num, seed=0)), rate_per_s, clock, seed=1)
+
     try:
         first = offline(answer, order, clock).samples_per_s / 2
-        found = max_rate(lambda rate: server(served.submit, order, rate, clock, seed=1), bound_ms, first, steps=3)
+        found = max_rate(at, bound_ms, first, steps=3)
     finally:
         served.close()
     return found[-1] if found else None

@@ -204,7 +204,8 @@ def quick(monkeypatch):
 
 def test_a_run_leaves_rows_and_what_they_were_measured_on(folder, tmp_path, capsys, quick):
     arguments = ["--model", str(folder), "--recipe", "qwen2-audio", "--device", "cpu", "--lengths", "0.5s"]
-    arguments += ["--samples", "2", "--issues", "2", "--system", "vllm", "--out", str(tmp_path / "out.json")]
+    arguments += ["--samples", "2", "--issues", "2", "--bound-ms", "200", "--system", "vllm"]
+    arguments += ["--out", str(tmp_path / "out.json")]
     run.main([*arguments, "--what", "audio", "text", "rerank", "--candidates", "2", "--length", "0.5"])
     record = json.loads((tmp_path / "out.json").read_text())
     assert [row["scenario"] for row in record["rows"]] == 5 * list(run.SCENARIOS)
