@@ -17,7 +17,7 @@ def run(place, *args):
 
 
 def test_a_model_is_never_held_whole(tmp_path):
-    """Golden vectors are computed in float32: held whole the model would take twice its checkpoint."""
+    """Mapped pages of the checkpoint count once; golden vectors are in float32, which held whole would be twice more."""
     least, told = run(tmp_path, "--size", "tiny"), run(tmp_path, "--size", "small")
     assert told["written_bytes"] > told["checkpoint_bytes"] > 200e6
-    assert told["peak_bytes"] - least["peak_bytes"] < 1.8 * told["checkpoint_bytes"]
+    assert told["peak_bytes"] - least["peak_bytes"] < 2.5 * told["checkpoint_bytes"]
