@@ -38,19 +38,18 @@ from ..record import cpu_name, save
 from .architectures import ARCHS, build
 from .memory import PeakMemory
 from .rivals import Qwen2AudioPath, TransformersPath
+from .workload import RATE_HZ, make_workload
 
 Way = Callable[[list[np.ndarray]], np.ndarray]
 # Smallest cosine to harken's vectors at which a rival is timed.
 MIN_COSINE = {"float32": 0.9999, "bfloat16": 0.99, "float16": 0.99}
 MIN_COSINE_FLOAT8 = 0.9
-RATE_HZ = 16000
 
 
 def noise_clips(num_clips: int, length_s: float | str, seed: int = 0) -> list[np.ndarray]:
     """Clips of one length, or of Clotho's lengths; what they hold does not change what they cost."""
-    rng = np.random.default_rng(seed)
-    lengths = rng.uniform(15, 30, num_clips) if length_s == "clotho" else [float(length_s)] * num_clips
-    return [(0.1 * rng.standard_normal(round(RATE_HZ * seconds))).astype(np.float32) for seconds in lengths]
+    lengths = "clotho" if length_s == "clotho" else f"{length_s}s"
+    return make_workload(lengths, num_clips, seed).clips
 
 
 def ways(model: Embedder, rival: TransformersPath | None, batch: int, *, own_length: bool) -> dict[str, Way]:

@@ -30,10 +30,7 @@ from ..record import cpu_name, save
 from .encode import noise_clips
 from .memory import PeakMemory
 from .rerank_rivals import Qwen2AudioPairs, Tokens
-
-WORDS = (
-    "a an the dog man woman engine rain wind music bird car water crowd child barks speaks idles falls blows plays sings"
-).split()
+from .workload import make_sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +47,7 @@ Way = Callable[[Task], tuple[np.ndarray, Tokens]]
 
 def make_task(direction: Direction, num_candidates: int, length_s: float, seed: int = 0) -> Task:
     """Noise and captions of 8 to 16 words; what they hold does not change what they cost."""
-    rng = np.random.default_rng(seed)
-    captions = [" ".join(rng.choice(WORDS, rng.integers(8, 17))) for _ in range(num_candidates)]
+    captions = make_sentences(num_candidates, seed)
     if direction == "a2t":
         return Task(direction, noise_clips(1, length_s, seed), captions)
     return Task(direction, noise_clips(num_candidates, length_s, seed), captions[:1])
@@ -138,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows += measured
     if args.out:
         chosen = {name: getattr(args, name) for name in ("device", "dtype", "candidates", "length", "batch", "repeats")}
-        save(args.out, "rerank", what, {"model": str(folder), **chosen}, rows)
+        save(args.out, "rerank", what, {"model": Path(folder).name, **chosen}, rows)
 
 
 if __name__ == "__main__":

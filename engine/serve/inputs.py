@@ -5,12 +5,15 @@ Source: own; the shapes are those of schemas.py.
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...errors import InputError
 from .remote import Remote
 from .schemas import AudioUrlPart, Document, EmbeddingsRequest, InputAudioPart, Message, Part, TextPart
+
+DecodeTokens = Callable[[Sequence[int]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,12 @@ class Item:
     instruction: str | None = None
 
 
-def items_of(request: EmbeddingsRequest, decode_tokens: object) -> list[Item]:
+def items_of(request: EmbeddingsRequest, decode_tokens: DecodeTokens) -> list[Item]:
     """The items of an embeddings request.
 
     Args:
         request: exactly one of input and messages is given.
-        decode_tokens: a function from token ids to text.
+        decode_tokens: gives the text of token ids.
 
     Raises:
         InputError: neither or both are given, or an item is not one the server knows; the text names it.
@@ -65,14 +68,13 @@ def read_url(sound: bytes | str, remote: Remote, name: str) -> bytes:
     return sound if isinstance(sound, bytes) else remote.read(sound, name)
 
 
-def _texts(given: object, decode_tokens: object) -> Sequence[str]:
+def _texts(given: Any, decode_tokens: DecodeTokens) -> Sequence[str]:
     if isinstance(given, str):
         return [given]
-    assert isinstance(given, list)
     if isinstance(given[0], str):
         return given
     lists = [given] if isinstance(given[0], int) else given
-    return [decode_tokens(ids) for ids in lists]  # type: ignore[operator]
+    return [decode_tokens(ids) for ids in lists]
 
 
 def _of_conversation(messages: Sequence[Message], name: str) -> Item:

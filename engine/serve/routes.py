@@ -123,7 +123,6 @@ async def rerank(request: Request, body: s.RerankRequest) -> s.RerankAnswer:
             s.RerankRow(index=r.position, relevance_score=r.score or 0.0, document=shown(r.position))
             for r in good[: body.top_n]
         ],
-        usage=s.Usage(prompt_tokens=0, total_tokens=0),
         errors=[s.ItemError(index=r.position, message=r.error or "") for r in ranked if r.score is None],
     )
 

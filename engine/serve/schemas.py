@@ -130,7 +130,6 @@ class RerankAnswer(BaseModel):
     id: str
     model: str
     results: list[RerankRow]
-    usage: Usage
     errors: list[ItemError] = []
 
 

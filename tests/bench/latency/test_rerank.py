@@ -10,8 +10,9 @@ from tokenizers import Tokenizer, trainers
 
 import harken
 from harken.bench.latency.memory import PeakMemory, resident_bytes
-from harken.bench.latency.rerank import WORDS, harken_way, make_task, measure, ways
+from harken.bench.latency.rerank import harken_way, make_task, measure, ways
 from harken.bench.latency.rerank_rivals import Qwen2AudioPairs
+from harken.bench.latency.workload import WORDS
 from harken.engine.recipes.rerank import get_rerank_recipe
 from harken.engine.rerank.prompts import PairPrompts
 

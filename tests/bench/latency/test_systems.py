@@ -66,10 +66,10 @@ def names_of(case):
     return [system.name for system in case.systems]
 
 
-def assert_all_agree(case):
+def assert_all_agree(case, least=0.999999):
     passed, near, failed = gate(case)
     assert failed == {} and [system.name for system in passed] == names_of(case)
-    assert min(near.values()) > 0.999999
+    assert min(near.values()) > least
 
 
 @pytest.mark.parametrize("boundary", ["file", "samples"])
@@ -173,7 +173,8 @@ def test_rerankers_agree(folder, direction):
     case = rerank_case(model, heard, rival, direction, num_queries=2, num_candidates=3, length_s=0.5, batch=2)
     assert names_of(case) == ["harken", "harken, heard", "hf pairwise", "hf batched"]
     assert case.systems[0].answer(case.items).shape == (2, 3)
-    assert_all_agree(case)
+    # P(Yes) of three candidates: a few float32 steps turn so short a vector further than an embedding.
+    assert_all_agree(case, least=0.99999)
 
 
 def test_searches_agree_and_a_corpus_that_does_not_fit_is_refused():
