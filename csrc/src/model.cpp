@@ -104,21 +104,15 @@ void Model::encode_windows(const std::vector<Loaded>& loaded, std::string_view i
             num_tokens.push_back(windows.back().prompt.ids.size());
         }
     Buffer<float> of_windows(windows.size() * dim());
-    for (const std::vector<std::size_t>& batch : plan_batches(num_tokens, batch_tokens_)) {
+    for (const std::vector<std::size_t>& batch : plan_batches(num_tokens, batch_tokens_, runner_ && runner_->pads())) {
         std::vector<std::span<const float>> clips;
         std::vector<const Prompt*> prompts;
         for (const std::size_t i : batch) {
             clips.push_back(windows[i].samples);
             prompts.push_back(&windows[i].prompt);
         }
-        Buffer<float> rows = tower_.encode(clips, pool_);
-        if (projector_) {
-            Buffer<float> projected(rows.size() / tower_.out_width() * projector_->num_out);
-            linear(*projector_, rows.data(), rows.size() / tower_.out_width(), projected.data(), false, pool_);
-            rows = std::move(projected);
-        }
         Buffer<float> of_batch(batch.size() * dim());
-        encode_prompts(prompts, rows.data(), audio_head_ ? &*audio_head_ : nullptr, of_batch.data());
+        run(clips, prompts, of_batch.data());
         for (std::size_t i = 0; i < batch.size(); ++i)
             std::copy_n(of_batch.data() + i * dim(), dim(), of_windows.data() + batch[i] * dim());
     }
@@ -149,14 +143,28 @@ void Model::encode_text(const std::vector<std::string_view>& texts, std::optiona
         }
         num_tokens.push_back(prompts.back().ids.size());
     }
-    for (const std::vector<std::size_t>& batch : plan_batches(num_tokens, batch_tokens_)) {
+    for (const std::vector<std::size_t>& batch : plan_batches(num_tokens, batch_tokens_, runner_ && runner_->pads())) {
         std::vector<const Prompt*> of_batch;
         for (const std::size_t i : batch) of_batch.push_back(&prompts[i]);
         Buffer<float> made(batch.size() * dim());
-        encode_prompts(of_batch, nullptr, text_head_ ? &*text_head_ : nullptr, made.data());
+        run({}, of_batch, made.data());
         for (std::size_t i = 0; i < batch.size(); ++i)
             std::copy_n(made.data() + i * dim(), dim(), vectors + batch[i] * dim());
     }
+}
+
+void Model::run(const std::vector<std::span<const float>>& clips, const std::vector<const Prompt*>& prompts,
+                float* vectors) const {
+    if (runner_) return runner_->run(clips, prompts, vectors, pool_);
+    Buffer<float> rows;
+    if (!clips.empty()) rows = tower_.encode(clips, pool_);
+    if (!clips.empty() && projector_) {
+        Buffer<float> projected(rows.size() / tower_.out_width() * projector_->num_out);
+        linear(*projector_, rows.data(), rows.size() / tower_.out_width(), projected.data(), false, pool_);
+        rows = std::move(projected);
+    }
+    const std::optional<PoolHead>& head = clips.empty() ? text_head_ : audio_head_;
+    encode_prompts(prompts, rows.data(), head ? &*head : nullptr, vectors);
 }
 
 void Model::encode_prompts(const std::vector<const Prompt*>& prompts, const float* audio_rows, const PoolHead* head,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 #include "bundle.h"
 #include "decoder.h"
 #include "pooling.h"
+#include "runner.h"
 #include "template.h"
 #include "threads.h"
 #include "tokenizer.h"
@@ -39,6 +41,13 @@ class Model {
     [[nodiscard]] std::uint32_t sample_rate_hz() const noexcept { return static_cast<std::uint32_t>(tower_.sample_rate_hz()); }
     [[nodiscard]] const std::string& fingerprint() const noexcept { return bundle_.fingerprint; }
     [[nodiscard]] const Tokenizer& tokenizer() const noexcept { return tokenizer_; }
+    [[nodiscard]] const Bundle& bundle() const noexcept { return bundle_; }
+    [[nodiscard]] int num_threads() const noexcept { return pool_.size(); }
+
+    /// Let another runner compute the network from now on; nullptr: libharken's own code. Not while others use the model.
+    void use(std::unique_ptr<const Runner> runner) noexcept { runner_ = std::move(runner); }
+    /// What computes the network.
+    [[nodiscard]] const char* runner_name() const noexcept { return runner_ ? runner_->name() : "harken"; }
 
     /// \param vectors     [sources.size(), dim]
     /// \param on_failure  empty: the first failure is thrown. Otherwise rows of failures hold NaN
@@ -55,6 +64,8 @@ class Model {
                                                   const std::string& own) const;
     [[nodiscard]] Loaded load(const Source& source, std::size_t row) const;
     void encode_windows(const std::vector<Loaded>& loaded, std::string_view instruction, float* vectors) const;
+    void run(const std::vector<std::span<const float>>& clips, const std::vector<const Prompt*>& prompts,
+             float* vectors) const;
     void encode_prompts(const std::vector<const Prompt*>& prompts, const float* audio_rows, const PoolHead* head,
                         float* vectors) const;
 
@@ -67,6 +78,7 @@ class Model {
     Decoder decoder_;
     std::optional<PoolHead> audio_head_, text_head_;
     std::optional<Template> audio_template_, text_template_;
+    std::unique_ptr<const Runner> runner_;
 };
 
 }  // namespace harken
