@@ -48,7 +48,7 @@ SERVED = 1e-5
 MMD_OF_ITSELF = 1e-4
 # Largest difference of a component of a unit vector between training's padded float32 pass and the engine's packed one. OEA's
 # heads see the pooled state as it is in training and scaled to unit length when served; only the norm's eps tells them apart.
-TRAINED_VECTOR = {"mini": 1e-5, "oea": 1e-3, "aurola": 1e-5, "alm2vec": 1e-5}
+TRAINED_VECTOR = {"mini": 1e-5, "oea": 1e-3, "aurola": 1e-5, "alm2vec": 1e-5, "mini-tower": 1e-5, "alm2vec-tower": 1e-5}
 # Largest difference of hidden states to transformers' where both take the same half-precision weights into float32.
 TRTLLM_HIDDEN = 1e-4
 # Largest difference of a unit vector's component between libharken and Python in float32: other orders of sums.
@@ -65,3 +65,5 @@ RESAMPLED_KNOWN = 5e-7
 RESAMPLED_SOXR = 3e-4
 # Smallest cosine of a vector of the built-in model in bfloat16 with the float32 one; 0.9978 was measured on 29 clips.
 COSINE_BF16_BUILT_IN = 0.995
+# Largest relative difference of a LoRA gradient in a tower to that of transformers' graph over 30 s, in float32.
+TOWER_GRADIENT = 1e-4

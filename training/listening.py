@@ -4,19 +4,23 @@ Source: own.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from ..engine.audio import Waveform
 from ..engine.models.config import read_json, tower_config
+from ..engine.models.dasheng import MIN_SAMPLES
 from ..engine.models.frontend import whisper_frontend
 from ..errors import AudioError
-from ..kernels.logmel import logmel
+from ..kernels.logmel import SPECS, LogMelSpec, logmel
 from .data import Row
 from .data.sounds import load_sounds
 from .features import FeatureCache
+from .models.qwen2_audio import NUM_AHEAD
 
 
 class Features(Protocol):
@@ -49,25 +53,50 @@ class CachedFeatures:
         return there, problems
 
 
+@dataclass(frozen=True, slots=True)
+class FrontEnd:
+    """The log-mel frames that a tower takes."""
+
+    spec: LogMelSpec
+    # Where the features' transform ends; None: nowhere.
+    max_samples: int | None = None
+    # Shorter sounds are followed by zeros.
+    min_samples: int = 0
+    # Frames behind the sound's end that are kept; zeros where the transform has ended.
+    num_ahead: int = 0
+
+
+def front_end(folder: str | Path) -> FrontEnd:
+    """What the tower of the checkpoint in `folder` takes, by its config.json and preprocessor_config.json.
+
+    Raises:
+        ModelError: a front end that harken does not have.
+    """
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
+    if config.get("model_type") == "midashenglm":
+        return FrontEnd(SPECS["dasheng-64"], min_samples=MIN_SAMPLES)
+    audio = config.get("thinker_config", config).get("audio_config", {})
+    preprocessor = read_json(folder / "preprocessor_config.json")
+    spec, max_samples = whisper_frontend(preprocessor, tower_config(audio).num_mels, str(folder))
+    return FrontEnd(spec, max_samples, num_ahead=NUM_AHEAD if config.get("model_type") == "qwen2_audio" else 0)
+
+
 class LiveMels:
-    """Log-mel frames of Qwen2.5-Omni's tower, for training the tower itself.
+    """Log-mel frames of sounds, for training the tower itself.
 
     Args:
-        folder: the checkpoint, whose preprocessor_config.json tells the features.
+        folder: the checkpoint, which tells the front end.
         max_s, min_s: longer sounds are cut, shorter ones padded with zeros.
     """
 
     def __init__(self, folder: str | Path, *, max_s: float = 30.0, min_s: float = 0.0) -> None:
-        folder = Path(folder)
-        config = read_json(folder / "config.json")
-        audio = config.get("thinker_config", config).get("audio_config", {})
-        self._spec, self._max_samples = whisper_frontend(
-            read_json(folder / "preprocessor_config.json"), tower_config(audio).num_mels, str(folder)
-        )
-        self._max_s, self._min_samples = max_s, round(min_s * self._spec.sample_rate_hz)
+        self._end = front_end(folder)
+        self._rate_hz, self._max_s = self._end.spec.sample_rate_hz, max_s
+        self._min_samples = max(round(min_s * self._rate_hz), self._end.min_samples)
 
     def of(self, rows: Sequence[Row]) -> list[np.ndarray]:
-        return [self._frames(row, got) for row, got in load_sounds(rows, self._spec.sample_rate_hz, max_s=self._max_s)]
+        return [self._heard(row, got) for row, got in load_sounds(rows, self._rate_hz, max_s=self._max_s)]
 
     def usable(self, rows: Iterable[Row]) -> tuple[list[Row], list[str]]:
         """Rows with a sound; whether it can be decoded shows when it is read, and is an error then."""
@@ -79,13 +108,28 @@ class LiveMels:
                 there.append(row)
         return there, problems
 
-    def _frames(self, row: Row, got: object) -> np.ndarray:
+    def _heard(self, row: Row, got: Waveform | AudioError) -> np.ndarray:
         if isinstance(got, AudioError):
             raise got
-        samples = got.samples  # type: ignore[attr-defined]
+        return self.frames(row, got.samples)
+
+    def frames(self, row: Row, samples: np.ndarray) -> np.ndarray:
+        """[F, M] of a row's samples.
+
+        Raises:
+            AudioError: they are too few.
+        """
         if len(samples) < self._min_samples:
             samples = np.pad(samples, (0, self._min_samples - len(samples)))
-        mel = logmel(torch.from_numpy(samples), (0, len(samples)), self._spec, max_samples=self._max_samples)
+        end = self._end
+        mel = logmel(
+            torch.from_numpy(samples),
+            (0, len(samples)),
+            end.spec,
+            extra_frames=end.num_ahead,
+            max_samples=end.max_samples,
+        )
         if mel.num_frames[0] < 3:
             raise AudioError(f"{row.id}: {len(samples)} samples are too short for one audio token")
-        return mel.features_FM[: mel.num_frames[0]].numpy()
+        num_rows = mel.num_frames[0] + end.num_ahead
+        return np.pad(mel.features_FM.numpy(), ((0, num_rows - len(mel.features_FM)), (0, 0)))
