@@ -6,6 +6,7 @@
 #include "binding.h"
 #include "clip.h"
 #include "error.h"
+#include "onnx_runner.h"
 #include "sound_file.h"
 
 namespace py = pybind11;
@@ -14,6 +15,14 @@ namespace harken {
 namespace {
 
 using Samples = py::array_t<float, py::array::c_style | py::array::forcecast>;
+
+std::unique_ptr<Model> load(const std::string& folder, std::size_t num_threads, std::size_t batch_tokens,
+                            const std::string& onnx_folder, const std::string& onnxruntime_library) {
+    auto model = std::make_unique<Model>(folder, num_threads, batch_tokens);
+    if (!onnx_folder.empty())
+        model->use(make_onnx_runner(model->bundle(), onnx_folder, onnxruntime_library, model->num_threads()));
+    return model;
+}
 
 py::array_t<float> room_for(std::size_t n, const Model& model) {
     return py::array_t<float>({static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(model.dim())});
@@ -68,11 +77,12 @@ py::array_t<float> encode_text(const Model& model, const std::vector<std::string
 
 void bind_model(py::module_& module) {
     py::class_<Model>(module, "Model", py::module_local(), "A bundle folder: sounds and sentences in, vectors of one space out.")
-        .def(py::init<const std::string&, std::size_t, std::size_t>(), py::arg("folder"), py::kw_only(),
-             py::arg("num_threads") = 0, py::arg("batch_tokens") = 0, py::call_guard<py::gil_scoped_release>())
+        .def(py::init(&load), py::arg("folder"), py::kw_only(), py::arg("num_threads") = 0, py::arg("batch_tokens") = 0,
+             py::arg("onnx_folder") = "", py::arg("onnxruntime_library") = "", py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("dim", &Model::dim)
         .def_property_readonly("sample_rate_hz", &Model::sample_rate_hz)
         .def_property_readonly("fingerprint", &Model::fingerprint)
+        .def_property_readonly("runner", &Model::runner_name)
         .def("encode_audio", &encode_audio, py::arg("clips"), py::kw_only(), py::arg("instruction") = py::none(),
              "Vectors [n, dim] of (samples [n] float32, rate in Hz) pairs.")
         .def("encode_files", &encode_files, py::arg("paths"), py::kw_only(), py::arg("instruction") = py::none(),

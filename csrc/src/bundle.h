@@ -62,6 +62,7 @@ class Bundle {
     [[nodiscard]] const float* numbers(const std::string& name, std::size_t n, std::optional<std::size_t> m = {}) const;
     [[nodiscard]] Table table(const std::string& name, std::size_t num_rows, std::size_t width) const;
     [[nodiscard]] bool has(const std::string& name) const { return weights_.has(name); }
+    [[nodiscard]] const std::string& folder() const noexcept { return folder_; }
 
   private:
     Bundle(const std::string& folder, const Json& manifest);

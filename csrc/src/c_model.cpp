@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "c_common.h"
 #include "clip.h"
 #include "model.h"
+#include "onnx_runner.h"
 #include "sound_file.h"
 
 struct harken_model {
@@ -48,7 +50,13 @@ harken_status harken_model_load(const char* folder, const harken_model_options* 
         *model = nullptr;
         require(folder, "harken_model_load", "folder");
         const harken_model_options chosen = harken::read_options(options);
-        *model = new harken_model{Model(folder, chosen.num_threads, chosen.batch_tokens)};
+        std::unique_ptr<harken_model> loaded(new harken_model{Model(folder, chosen.num_threads, chosen.batch_tokens)});
+        Model& made = loaded->model;
+        if (chosen.onnx_folder != nullptr) {
+            const char* library = chosen.onnxruntime_library == nullptr ? "" : chosen.onnxruntime_library;
+            made.use(harken::make_onnx_runner(made.bundle(), chosen.onnx_folder, library, made.num_threads()));
+        }
+        *model = loaded.release();
     });
 }
 
@@ -56,6 +64,7 @@ void harken_model_free(harken_model* model) { delete model; }
 size_t harken_model_dim(const harken_model* model) { return model->model.dim(); }
 uint32_t harken_model_sample_rate_hz(const harken_model* model) { return model->model.sample_rate_hz(); }
 const char* harken_model_fingerprint(const harken_model* model) { return model->model.fingerprint().c_str(); }
+const char* harken_model_runner(const harken_model* model) { return model->model.runner_name(); }
 
 harken_status harken_model_encode_audio(const harken_model* model, const harken_clip* clips, size_t num_clips,
                                         const char* instruction, float* vectors, harken_on_failure on_failure, void* user) {

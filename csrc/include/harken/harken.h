@@ -70,6 +70,12 @@ typedef struct harken_model_options {
     uint32_t struct_size; /* sizeof(harken_model_options), so that later versions may add fields at the end */
     uint32_t num_threads; /* threads a call may use, the caller's own among them; 0: one for each CPU the process may use */
     uint32_t batch_tokens; /* tokens computed at once; more take more memory; 0: 2048 */
+    /* A folder of `harken export --to onnx` of the same model in float32, whose graphs ONNX Runtime runs in place of
+     * libharken's own code; NULL: libharken. Sounds, tokens and prompts stay libharken's, and the vectors are the same. */
+    const char* onnx_folder;
+    /* Path of libonnxruntime 1.17 or newer. NULL: the environment variable HARKEN_ONNXRUNTIME, else libonnxruntime.so.1 and
+     * libonnxruntime.so where the system finds them. HARKEN_BACKEND_ERROR where there is none. */
+    const char* onnxruntime_library;
 } harken_model_options;
 
 /* A sound in memory. */
@@ -91,6 +97,9 @@ HARKEN_API void harken_model_free(harken_model* model);
 HARKEN_API size_t harken_model_dim(const harken_model* model);
 HARKEN_API uint32_t harken_model_sample_rate_hz(const harken_model* model);
 HARKEN_API const char* harken_model_fingerprint(const harken_model* model);
+
+/* What computes the network: "harken", or another runner's name and version. */
+HARKEN_API const char* harken_model_runner(const harken_model* model);
 
 /* Vectors of sounds.
  *

@@ -42,6 +42,8 @@ inline void check(harken_status status) {
 struct Options {
     std::uint32_t num_threads = 0;   ///< threads a call may use, the caller's own among them; 0: one for each usable CPU
     std::uint32_t batch_tokens = 0;  ///< tokens computed at once; 0: 2048
+    std::string onnx_folder = {};          ///< graphs that ONNX Runtime runs; empty: libharken's own code
+    std::string onnxruntime_library = {};  ///< path; empty: where harken.h says
 };
 
 /// A sound in memory: mono, full scale is 1.
@@ -100,7 +102,9 @@ class Model {
   public:
     /// \param folder  as `harken export --to bundle` writes it
     explicit Model(const std::string& folder, const Options& options = {}) {
-        const harken_model_options given{sizeof(harken_model_options), options.num_threads, options.batch_tokens};
+        const auto optional = [](const std::string& text) { return text.empty() ? nullptr : text.c_str(); };
+        const harken_model_options given{sizeof(harken_model_options), options.num_threads, options.batch_tokens,
+                                         optional(options.onnx_folder), optional(options.onnxruntime_library)};
         harken_model* model = nullptr;
         check(harken_model_load(folder.c_str(), &given, &model));
         model_.reset(model);
@@ -111,6 +115,8 @@ class Model {
     [[nodiscard]] std::uint32_t sample_rate_hz() const noexcept { return harken_model_sample_rate_hz(model_.get()); }
     /// 12 hex digits of all that decides what a vector is.
     [[nodiscard]] std::string fingerprint() const { return harken_model_fingerprint(model_.get()); }
+    /// What computes the network: "harken", or another runner's name and version.
+    [[nodiscard]] std::string runner() const { return harken_model_runner(model_.get()); }
 
     /// \param instruction  for recipes whose prompt takes one; nullptr: the recipe's own
     [[nodiscard]] std::vector<float> encode_audio(const Clip& clip, const char* instruction = nullptr) const {
