@@ -76,13 +76,16 @@ def cases() -> dict[str, list[AotCase]]:
     return {name: import_module(f"{package}.{name}").AOT_CASES for name in names}
 
 
-def compile_case(module: str, index: int, arch: int) -> Resources:
-    """Compile one case for sm_`arch` and read the machine code."""
+def build(case: AotCase, arch: int) -> Any:
+    """What triton.compile gives for sm_`arch`, with the machine code under asm["cubin"].
+
+    Raises:
+        BackendError: the case does not name the kernel's arguments.
+    """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    case, start = cases()[module][index], time.perf_counter()
     args = case.kernel.arg_names
     unknown = [a for a in args if a not in case.signature and a not in case.constexprs]
     surplus = [a for a in (*case.signature, *case.constexprs, *case.divisible) if a not in args]
@@ -97,7 +100,15 @@ def compile_case(module: str, index: int, arch: int) -> Resources:
         attrs={(args.index(a),): [["tt.divisibility", 16]] for a in case.divisible},
     )
     options = {"num_warps": case.num_warps, "num_stages": case.num_stages}
-    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+
+
+def compile_case(module: str, index: int, arch: int) -> Resources:
+    """Compile one case for sm_`arch` and read the machine code."""
+    import triton
+
+    case, start = cases()[module][index], time.perf_counter()
+    compiled = build(case, arch)
     code = _machine_code(compiled.asm["cubin"], Path(triton.__file__).parent / "backends/nvidia/bin")
     spills, mma = len(LOCAL_MEMORY.findall(code)), len(TENSOR_CORE.findall(code))
     shared = compiled.metadata.shared

@@ -248,45 +248,47 @@ def _in_two(exact: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.stack([high, tf32(exact - high)], axis=1))
 
 
-def _aot_cases() -> list[AotCase]:
+POINTERS = dict(out_ptr="*fp32", clips_ptr="*i64", tile_clip_ptr="*i64", peak_ptr="*i32")
+ALIGNED = ("out_ptr", "clips_ptr", "peak_ptr")
+
+
+def rows_case(spec: LogMelSpec, periodic: bool = False) -> AotCase:
+    """The first pass of a front end, float32 rows; periodic: of clips mirrored more than once."""
     up = lambda n, block: -(-n // block) * block
-    pointers = dict(out_ptr="*fp32", clips_ptr="*i64", tile_clip_ptr="*i64", peak_ptr="*i32")
-    scalars = dict(shift="fp32", divisor="fp32")
-    aligned = ("out_ptr", "clips_ptr", "peak_ptr")
-    found = []
-    for name in ("whisper-128", "dasheng-64", "htsat-64"):
-        spec = SPECS[name]
-        shape = dict(NUM_MELS=spec.num_mels, M=triton.next_power_of_2(spec.num_mels), BLOCK_T=TILING.block_t)
-        dft = dict(N_FFT=spec.n_fft, HOP=spec.hop_length, PERIODIC=False, HAS_PEAK=spec.max_range is not None)
-        blocks = dict(
-            K=up(spec.n_fft // 4, TILING.block_k),
-            F=up(spec.n_fft // 4 + 1, TILING.block_f),
-            BLOCK_F=TILING.block_f,
-            BLOCK_K=TILING.block_k,
-        )
-        arrays = dict(x_ptr="*fp32", basis_ptr="*fp32", filters_ptr="*fp32")
-        found.append(
-            AotCase(
-                name=f"logmel {name} fp32 T{TILING.block_t}",
-                kernel=_rows_kernel,
-                signature=pointers | arrays | scalars | dict(floor="fp32", log_gain="fp32"),
-                constexprs=shape | dft | blocks,
-                num_warps=TILING.num_warps,
-                num_stages=TILING.num_stages,
-                divisible=(*aligned, *arrays),
-                needs_mma=True,
-            )
-        )
-    found.append(
-        AotCase(
-            name=f"logmel raise 128 fp32 T{TILING.block_t}",
-            kernel=_raise_kernel,
-            signature=pointers | scalars | dict(max_range="fp32"),
-            constexprs=dict(NUM_MELS=128, M=128, BLOCK_T=TILING.block_t),
-            divisible=aligned,
-        )
+    arrays = dict(x_ptr="*fp32", basis_ptr="*fp32", filters_ptr="*fp32")
+    scalars = dict(floor="fp32", log_gain="fp32", shift="fp32", divisor="fp32")
+    shape = dict(NUM_MELS=spec.num_mels, M=triton.next_power_of_2(spec.num_mels), BLOCK_T=TILING.block_t)
+    dft = dict(N_FFT=spec.n_fft, HOP=spec.hop_length, PERIODIC=periodic, HAS_PEAK=spec.max_range is not None)
+    blocks = dict(
+        K=up(spec.n_fft // 4, TILING.block_k),
+        F=up(spec.n_fft // 4 + 1, TILING.block_f),
+        BLOCK_F=TILING.block_f,
+        BLOCK_K=TILING.block_k,
     )
-    return found
+    return AotCase(
+        name=f"logmel {spec.name} fp32 T{TILING.block_t}",
+        kernel=_rows_kernel,
+        signature=POINTERS | arrays | scalars,
+        constexprs=shape | dft | blocks,
+        num_warps=TILING.num_warps,
+        num_stages=TILING.num_stages,
+        divisible=(*ALIGNED, *arrays),
+        needs_mma=True,
+    )
 
 
-AOT_CASES = _aot_cases()
+def raise_case(spec: LogMelSpec) -> AotCase:
+    """The second pass of a front end, float32 rows."""
+    return AotCase(
+        name=f"logmel raise {spec.num_mels} fp32 T{TILING.block_t}",
+        kernel=_raise_kernel,
+        signature=POINTERS | dict(max_range="fp32", shift="fp32", divisor="fp32"),
+        constexprs=dict(NUM_MELS=spec.num_mels, M=triton.next_power_of_2(spec.num_mels), BLOCK_T=TILING.block_t),
+        divisible=ALIGNED,
+    )
+
+
+AOT_CASES = [
+    *(rows_case(SPECS[name]) for name in ("whisper-128", "dasheng-64", "htsat-64")),
+    raise_case(SPECS["whisper-128"]),
+]

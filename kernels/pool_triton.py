@@ -230,47 +230,49 @@ def pool_triton(
     return out_BV
 
 
-def _aot_cases() -> list[AotCase]:
-    """Production widths: 3584 in a block of 4096, the widest block, one row a sequence, and a head of 512."""
-    cases = []
-    for dtype, mode, block in (("bf16", 0, 4096), ("fp32", 1, 4096), ("bf16", 3, 4096), ("bf16", 0, MAX_W)):
-        pointers = {"hidden_ptr": f"*{dtype}", "weight_ptr": f"*{dtype}", "cu_ptr": "*i32", "spans_ptr": "*i32"}
-        pointers |= {"partial_ptr": "*fp32"}
-        rows = 1 if mode > 1 else rows_at_once(block)
-        cases.append(
-            AotCase(
-                f"pool rows {dtype} W{block} x{rows} mode {mode}",
-                pool_rows_kernel,
-                pointers | {"stride_hidden": "i32", "B": "i32", "W": "i32", "eps": "fp32"},
-                {"BLOCK_W": block, "ROWS": rows, "CHUNK": CHUNK, "MODE": mode, "HAS_NORM": True},
-                num_warps=warps_of_tile(block, rows),
-                divisible=(*pointers, "stride_hidden", "W"),
-            )
-        )
+def rows_case(dtype: str, mode: int, block: int) -> AotCase:
+    """Pass 1 with a norm, for rows of up to `block`, a multiple of 16."""
+    pointers = {"hidden_ptr": f"*{dtype}", "weight_ptr": f"*{dtype}", "cu_ptr": "*i32", "spans_ptr": "*i32"}
+    pointers |= {"partial_ptr": "*fp32"}
+    rows = 1 if mode > 1 else rows_at_once(block)
+    return AotCase(
+        f"pool rows {dtype} W{block} x{rows} mode {mode}",
+        pool_rows_kernel,
+        pointers | {"stride_hidden": "i32", "B": "i32", "W": "i32", "eps": "fp32"},
+        {"BLOCK_W": block, "ROWS": rows, "CHUNK": CHUNK, "MODE": mode, "HAS_NORM": True},
+        num_warps=warps_of_tile(block, rows),
+        divisible=(*pointers, "stride_hidden", "W"),
+    )
+
+
+def finish_case(mode: int) -> AotCase:
+    """Pass 2, for widths that are a multiple of 16."""
     pointers = {"partial_ptr": "*fp32", "cu_ptr": "*i32", "spans_ptr": "*i32", "out_ptr": "*fp32"}
-    sizes = {"BLOCK_W": FINISH_W, "CHUNK": CHUNK, "MODE": 1}
-    cases.append(
-        AotCase(
-            f"pool finish W{FINISH_W}",
-            pool_finish_kernel,
-            pointers | {"W": "i32"},
-            sizes,
-            divisible=(*pointers, "W"),
-        )
+    sizes = {"BLOCK_W": FINISH_W, "CHUNK": CHUNK, "MODE": mode}
+    return AotCase(
+        f"pool finish W{FINISH_W}", pool_finish_kernel, pointers | {"W": "i32"}, sizes, divisible=(*pointers, "W")
     )
+
+
+def tail_case(
+    block_w: int, block_v: int, has_head: bool = True, normalize_input: bool = True, normalize: bool = True
+) -> AotCase:
+    """Layer norm and unit length, of vectors of any width up to block_v."""
     pointers = {n: "*fp32" for n in ("pooled_ptr", "x_ptr", "weight_ptr", "bias_ptr", "out_ptr")}
-    options = {"HAS_HEAD": True, "NORMALIZE_INPUT": True, "NORMALIZE": True}
-    cases.append(
-        AotCase(
-            "pool tail W4096 V512",
-            pool_tail_kernel,
-            pointers | {"W": "i32", "V": "i32", "eps": "fp32", "min_norm": "fp32"},
-            options | {"BLOCK_W": 4096, "BLOCK_V": 512},
-            num_warps=warps_of_row(4096),
-            divisible=(*pointers, "W", "V"),
-        )
+    options = {"HAS_HEAD": has_head, "NORMALIZE_INPUT": normalize_input, "NORMALIZE": normalize}
+    return AotCase(
+        f"pool tail W{block_w} V{block_v}",
+        pool_tail_kernel,
+        pointers | {"W": "i32", "V": "i32", "eps": "fp32", "min_norm": "fp32"},
+        options | {"BLOCK_W": block_w, "BLOCK_V": block_v},
+        num_warps=warps_of_row(max(block_w, block_v)),
+        divisible=tuple(pointers),
     )
-    return cases
 
 
-AOT_CASES = _aot_cases()
+# Production widths: 3584 in a block of 4096, the widest block, one row a sequence, and a head of 512.
+AOT_CASES = [
+    *(rows_case(*c) for c in (("bf16", 0, 4096), ("fp32", 1, 4096), ("bf16", 3, 4096), ("bf16", 0, MAX_W))),
+    finish_case(1),
+    tail_case(4096, 512),
+]

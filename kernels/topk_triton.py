@@ -339,32 +339,50 @@ def _unpack(key_QK: torch.Tensor, first: int, k: int) -> TopK:
 QUERIES_COMPILED = {d: (1, 128) for d in TRITON_NAMES} | {torch.float32: (1, 32, 64), torch.float16: (1, 32, 64, 128)}
 
 
-def _aot_cases() -> list[AotCase]:
-    """Both kernels with every option on, for each kind of corpus and each block of queries it is launched with."""
-    common = {"corpus_ptr": "", "scales_ptr": "*fp32", "keep_ptr": "*u8", "exclude_ptr": "*i64", "key_ptr": "*i64"}
-    common |= {"q_ptr": "", "stride_corpus": "i32", "D": "i32", "first": "i64", "last": "i64"}
-    options = {"GROUP": GROUP, "HAS_EXCLUDE": True, "KEEP": KEEP_BITS}
-    cases = []
-    for stored, triton_name in TRITON_NAMES.items():
-        product = PRODUCT_DTYPE[stored]
-        types = common | {"q_ptr": f"*{TRITON_NAMES[product]}", "corpus_ptr": f"*{triton_name}"}
-        archs = (90, 100) if stored == torch.float8_e4m3fn else (80, 90, 100)
-        scaled = options | {"HAS_SCALES": stored.itemsize == 1}
-        for num_queries in QUERIES_COMPILED[stored]:
-            sizes = block_sizes(num_queries, stored)
-            warps, stages = sizes.pop("num_warps"), sizes.pop("num_stages")
-            signature = types | {"floor_ptr": "*fp32", "flag_ptr": "*i64", "Q": "i32", "num_groups": "i32"}
-            divisible = (*(n for n in signature if n.endswith("_ptr")), "stride_corpus", "D")
-            name = f"topk score {triton_name} Q{sizes['BLOCK_Q']} N{sizes['BLOCK_N']} D{sizes['BLOCK_D']}"
-            constexprs = sizes | scaled | {"EVEN_D": True}
-            case = AotCase(name, score_groups_kernel, signature, constexprs, warps, stages, divisible, True, archs)
-            cases.append(case)
-        signature = types | {"chosen_ptr": "*i64", "S": "i32"}
-        divisible = (*(n for n in signature if n.endswith("_ptr")), "stride_corpus", "D")
-        constexprs = scaled | {"BLOCK_D": RESCORE_D}
-        name = f"topk rescore {triton_name} G{GROUP} D{RESCORE_D}"
-        cases.append(AotCase(name, rescore_kernel, signature, constexprs, divisible=divisible, archs=archs))
-    return cases
+COMMON = {"scales_ptr": "*fp32", "keep_ptr": "*u8", "exclude_ptr": "*i64", "key_ptr": "*i64"}
+COMMON |= {"stride_corpus": "i32", "D": "i32", "first": "i64", "last": "i64"}
 
 
-AOT_CASES = _aot_cases()
+def score_case(stored: torch.dtype, num_queries: int, has_exclude: bool = True) -> AotCase:
+    """Pass 1 with a filter of bits, for rows that are whole blocks of D."""
+    sizes = block_sizes(num_queries, stored)
+    warps, stages = sizes.pop("num_warps"), sizes.pop("num_stages")
+    signature = _types(stored) | {"floor_ptr": "*fp32", "flag_ptr": "*i64", "Q": "i32", "num_groups": "i32"}
+    name = f"topk score {TRITON_NAMES[stored]} Q{sizes['BLOCK_Q']} N{sizes['BLOCK_N']} D{sizes['BLOCK_D']}"
+    constexprs = sizes | _options(stored, has_exclude) | {"EVEN_D": True}
+    divisible, archs = _divisible(signature), _archs(stored)
+    return AotCase(name, score_groups_kernel, signature, constexprs, warps, stages, divisible, True, archs)
+
+
+def rescore_case(stored: torch.dtype, has_exclude: bool = True) -> AotCase:
+    """Pass 3 with a filter of bits."""
+    signature = _types(stored) | {"chosen_ptr": "*i64", "S": "i32"}
+    constexprs = _options(stored, has_exclude) | {"BLOCK_D": RESCORE_D}
+    name = f"topk rescore {TRITON_NAMES[stored]} G{GROUP} D{RESCORE_D}"
+    divisible, archs = _divisible(signature), _archs(stored)
+    return AotCase(name, rescore_kernel, signature, constexprs, divisible=divisible, archs=archs)
+
+
+def _types(stored: torch.dtype) -> dict[str, str]:
+    product = TRITON_NAMES[PRODUCT_DTYPE[stored]]
+    return COMMON | {"q_ptr": f"*{product}", "corpus_ptr": f"*{TRITON_NAMES[stored]}"}
+
+
+def _options(stored: torch.dtype, has_exclude: bool) -> dict[str, int]:
+    return {"GROUP": GROUP, "HAS_EXCLUDE": has_exclude, "KEEP": KEEP_BITS, "HAS_SCALES": stored.itemsize == 1}
+
+
+def _divisible(signature: dict[str, str]) -> tuple[str, ...]:
+    return (*(n for n in signature if n.endswith("_ptr")), "stride_corpus", "D")
+
+
+def _archs(stored: torch.dtype) -> tuple[int, ...]:
+    return (90, 100) if stored == torch.float8_e4m3fn else (80, 90, 100)
+
+
+# Every option on, for each kind of corpus and each block of queries it is launched with.
+AOT_CASES = [
+    case
+    for stored in TRITON_NAMES
+    for case in (*(score_case(stored, n) for n in QUERIES_COMPILED[stored]), rescore_case(stored))
+]

@@ -15,6 +15,7 @@ foreach(source IN LISTS cuda_sources)
   list(APPEND HARKEN_CUDA_OBJECTS ${object})
 endforeach()
 set_source_files_properties(${HARKEN_CUDA_OBJECTS} PROPERTIES GENERATED ON EXTERNAL_OBJECT ON)
+list(APPEND HARKEN_CUDA_OBJECTS $<TARGET_OBJECTS:harken_cuda_host>)
 target_compile_definitions(harken_objects PRIVATE HARKEN_WITH_CUDA)
 # For the tests and the extension, which take the objects from another directory.
 add_library(harken_cuda STATIC ${HARKEN_CUDA_OBJECTS})

@@ -28,15 +28,8 @@ double to_hz(double mel, MelScale scale) {
     return mel < 15.0 ? mel * 200 / 3 : 1000.0 * std::exp(std::log(6.4) / 27.0 * (mel - 15.0));
 }
 
-/// A clip's lengths in frames; see kernels/logmel.py.
-struct Lengths {
-    std::size_t num_samples;  // that count
-    std::size_t fold;         // where samples are mirrored on the right
-    std::size_t num_frames, num_rows, num_work;
-};
-
 /// The sample that position p of the padded clip shows.
-float sample_at(std::ptrdiff_t p, const float* samples, const Lengths& lengths) {
+float sample_at(std::ptrdiff_t p, const float* samples, const ClipFrames& lengths) {
     std::size_t place = static_cast<std::size_t>(std::abs(p));
     if (place >= lengths.fold) {
         const std::size_t period = std::max<std::size_t>(1, 2 * (lengths.fold - 1));
@@ -90,6 +83,33 @@ MelSpec mel_spec(std::string_view name) {
     }
     throw Error(HARKEN_INVALID_ARGUMENT, "mel_spec: no front end is called " + std::string(name) +
                                              "; wanted whisper-128, whisper-80, dasheng-64 or htsat-64");
+}
+
+std::vector<double> hann_window(const MelSpec& spec) {
+    const std::size_t n = static_cast<std::size_t>(spec.n_fft), length = static_cast<std::size_t>(spec.win_length);
+    std::vector<double> window(n, 0.0);
+    for (std::size_t i = 0; i < length; ++i)
+        window[(n - length) / 2 + i] =
+            0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(length));
+    return window;
+}
+
+std::vector<double> mel_filters(const MelSpec& spec) {
+    const int num_bins = spec.n_fft / 2 + 1, num_mels = spec.num_mels;
+    const double low = to_mel(spec.f_min_hz, spec.mel_scale), high = to_mel(spec.f_max_hz, spec.mel_scale);
+    std::vector<double> corners;
+    for (int i = 0; i < num_mels + 2; ++i)
+        corners.push_back(to_hz(low + (high - low) * i / (num_mels + 1), spec.mel_scale));
+    std::vector<double> filters;
+    for (int k = 0; k < num_bins; ++k)
+        for (int m = 0; m < num_mels; ++m) {
+            const double left = corners[m], middle = corners[m + 1], right = corners[m + 2];
+            const double norm = spec.mel_norm ? 2 / (right - left) : 1;
+            const double hz = spec.sample_rate_hz / 2.0 * k / (num_bins - 1);
+            const double weight = norm * std::min((hz - left) / (middle - left), (right - hz) / (right - middle));
+            filters.push_back(std::max(weight, 0.0));
+        }
+    return filters;
 }
 
 struct LogMel::Plan {
@@ -146,12 +166,9 @@ struct LogMel::Plan {
     }
 
     void make_window() {
-        const std::size_t n = static_cast<std::size_t>(spec.n_fft), length = static_cast<std::size_t>(spec.win_length);
-        window = Buffer<float>(n);
-        std::fill_n(window.data(), n, 0.0f);
-        for (std::size_t i = 0; i < length; ++i)
-            window[(n - length) / 2 + i] = static_cast<float>(
-                0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(length)));
+        const std::vector<double> exact = hann_window(spec);
+        window = Buffer<float>(exact.size());
+        std::copy(exact.begin(), exact.end(), window.data());
     }
 
     void make_transform() {
@@ -179,18 +196,12 @@ struct LogMel::Plan {
 
     void make_filters() {
         const int num_bins = spec.n_fft / 2 + 1;
-        const double low = to_mel(spec.f_min_hz, spec.mel_scale), high = to_mel(spec.f_max_hz, spec.mel_scale);
-        std::vector<double> corners;
-        for (int i = 0; i < spec.num_mels + 2; ++i)
-            corners.push_back(to_hz(low + (high - low) * i / (spec.num_mels + 1), spec.mel_scale));
+        const std::vector<double> filters = mel_filters(spec);
         for (int m = 0; m < spec.num_mels; ++m) {
-            const double left = corners[m], middle = corners[m + 1], right = corners[m + 2];
-            const double norm = spec.mel_norm ? 2 / (right - left) : 1;
             int first = num_bins, last = 0;
             std::vector<float> row;
             for (int k = 0; k < num_bins; ++k) {
-                const double hz = spec.sample_rate_hz / 2.0 * k / (num_bins - 1);
-                const double weight = norm * std::min((hz - left) / (middle - left), (right - hz) / (right - middle));
+                const double weight = filters[static_cast<std::size_t>(k) * spec.num_mels + m];
                 if (weight <= 0) continue;
                 first = std::min(first, k);
                 last = k + 1;
@@ -202,7 +213,7 @@ struct LogMel::Plan {
         }
     }
 
-    Lengths lengths(std::size_t n, std::size_t extra_frames, std::size_t max_samples) const {
+    ClipFrames lengths(std::size_t n, std::size_t extra_frames, std::size_t max_samples) const {
         const std::size_t hop = tables.hop_length, half = tables.n_fft / 2;
         if (max_samples <= half)
             refuse("max_samples must be over " + std::to_string(half) + ", got " + std::to_string(max_samples));
@@ -224,7 +235,7 @@ struct LogMel::Plan {
     }
 
     /// Frames [first, last) into out, whose rows go up to num_rows; gives their largest value.
-    float frames(const float* samples, const Lengths& clip, std::size_t first, std::size_t last, float* out) const {
+    float frames(const float* samples, const ClipFrames& clip, std::size_t first, std::size_t last, float* out) const {
         const LogMelKernels& kernels = logmel_kernels();
         const std::size_t group = kernels.num_frames, hop = tables.hop_length, half = tables.n_fft / 2,
                           mels = tables.num_mels;
@@ -274,9 +285,13 @@ std::size_t LogMel::num_rows(std::size_t num_samples, std::size_t extra_frames, 
     return plan_->lengths(num_samples, extra_frames, max_samples).num_rows;
 }
 
+ClipFrames LogMel::frames(std::size_t num_samples, std::size_t extra_frames, std::size_t max_samples) const {
+    return plan_->lengths(num_samples, extra_frames, max_samples);
+}
+
 void LogMel::compute(std::span<const float> samples, float* out, std::size_t extra_frames, std::size_t max_samples,
                      ThreadPool* pool) const {
-    const Lengths clip = plan_->lengths(samples.size(), extra_frames, max_samples);
+    const ClipFrames clip = plan_->lengths(samples.size(), extra_frames, max_samples);
     std::atomic<float> largest{-std::numeric_limits<float>::infinity()};
     const auto part = [&](std::size_t begin, std::size_t end) {
         const float here = plan_->frames(samples.data(), clip, begin, end, out);

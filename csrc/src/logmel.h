@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "threads.h"
 
@@ -49,6 +50,21 @@ struct MelSpec {
 /// \throws Error  HARKEN_INVALID_ARGUMENT: another name
 [[nodiscard]] MelSpec mel_spec(std::string_view name);
 
+/// [n_fft] the periodic Hann window, with zeros on either side of win_length.
+[[nodiscard]] std::vector<double> hann_window(const MelSpec& spec);
+
+/// [n_fft / 2 + 1, num_mels] the weight of every power bin in every mel bin.
+[[nodiscard]] std::vector<double> mel_filters(const MelSpec& spec);
+
+/// What becomes of a clip, in samples and frames.
+struct ClipFrames {
+    std::size_t num_samples;  ///< that count
+    std::size_t fold;         ///< where samples are mirrored on the right
+    std::size_t num_frames;   ///< that hold signal
+    std::size_t num_rows;     ///< given back: these and the extra ones
+    std::size_t num_work;     ///< computed: the clip's maximum runs over these
+};
+
 /// Window, filters and transform of one spec.
 ///
 /// Thread safety: any number of calls at once.
@@ -70,6 +86,10 @@ class LogMel {
     /// The same and up to extra_frames of the silence that follows, as far as the cap goes.
     [[nodiscard]] std::size_t num_rows(std::size_t num_samples, std::size_t extra_frames,
                                        std::size_t max_samples = no_cap) const;
+
+    /// All of its lengths.
+    /// \throws Error  as compute
+    [[nodiscard]] ClipFrames frames(std::size_t num_samples, std::size_t extra_frames, std::size_t max_samples) const;
 
     /// \param samples  at spec().sample_rate_hz, 1 or more, finite (what is not makes NaN)
     /// \param out      [num_rows, num_mels]

@@ -9,7 +9,7 @@
 
 namespace harken {
 namespace {
-constexpr float kHeadEps = 1e-5f, kMinNorm = 1e-12f;
+constexpr float kHeadEps = 1e-5f;
 }  // namespace
 
 PoolHead::PoolHead(const Bundle& bundle, const std::string& name)

@@ -14,6 +14,9 @@
 
 namespace harken {
 
+/// Vectors shorter than this are divided by it.
+inline constexpr float kMinNorm = 1e-12f;
+
 /// The projection of one side.
 class PoolHead {
   public:
@@ -33,7 +36,7 @@ struct RowRange {
     std::size_t first, end;
 };
 
-/// Rows of x are divided by their length, no less than 1e-12.
+/// Rows of x are divided by their length, no less than kMinNorm.
 void normalize_rows(float* x, std::size_t num_rows, std::size_t width) noexcept;
 
 /// Vectors [ranges.size(), head dim or width] of hidden [rows, width].

@@ -21,7 +21,7 @@ struct Constant {
 struct Cubin {
     int arch;                    ///< 90: compute capability 9.0
     bool exact;                  ///< runs on that one alone, not on later ones of its generation
-    const unsigned char* image;  ///< an ELF file, or a fat binary that holds one
+    const char* image;  ///< an ELF file, or a fat binary that holds one
     std::size_t num_bytes;
     int num_threads;   ///< of a block
     int shared_bytes;  ///< dynamic shared memory of a block
@@ -31,7 +31,8 @@ struct Cubin {
 struct CubinKernel {
     std::string_view name;   ///< "pool rows bf16"
     const char* entry;       ///< the function in the code
-    std::string_view types;  ///< a letter an argument: p pointer, i int32, l int64, f float32
+    /// A letter an argument: p pointer, i int32, l int64, f float32; a capital one where the code takes it for a multiple of 16.
+    std::string_view types;
     std::span<const Constant> constants;
     std::span<const Cubin> cubins;
 
@@ -43,7 +44,9 @@ struct CubinKernel {
 
 [[nodiscard]] std::span<const CubinKernel> cubin_kernels() noexcept;
 
-/// The first kernel of a name that was compiled for these constants; nullptr if there is none.
-[[nodiscard]] const CubinKernel* find_cubin_kernel(std::string_view name, std::initializer_list<Constant> constants) noexcept;
+/// A kernel of a name that was compiled for these constants; nullptr if there is none.
+/// \param at_least  of several, the one whose constant of this name is smallest and no less than the value
+[[nodiscard]] const CubinKernel* find_cubin_kernel(std::string_view name, std::initializer_list<Constant> constants,
+                                                   Constant at_least = {}) noexcept;
 
 }  // namespace harken::cuda

@@ -20,6 +20,9 @@ namespace harken::cuda {
 /// The same, 0 where there is no driver or no such device.
 [[nodiscard]] int compute_capability_or_zero(int device) noexcept;
 
+/// Whether there is such a kernel, with code for a device.
+[[nodiscard]] bool has_code(const CubinKernel* kernel, int device) noexcept;
+
 /// One argument of a kernel.
 class Argument {
   public:
@@ -30,6 +33,8 @@ class Argument {
     Argument(float number) noexcept : type_('f') { value_.float32 = number; }
 
     [[nodiscard]] char type() const noexcept { return type_; }
+    /// Of a pointer and of a whole number.
+    [[nodiscard]] bool is_multiple_of_16() const noexcept;
     [[nodiscard]] const void* address() const noexcept { return &value_; }
 
   private:
@@ -52,7 +57,8 @@ class LoadedKernel {
     LoadedKernel(const CubinKernel& kernel, int device);
 
     /// Launch on num_blocks x num_blocks_y blocks; returns before they are done.
-    /// \throws Error  HARKEN_BACKEND_ERROR: the driver refuses; HARKEN_INTERNAL_ERROR: arguments that the kernel does not take
+    /// \throws Error  HARKEN_BACKEND_ERROR: the driver refuses; HARKEN_INVALID_ARGUMENT: an argument that is no multiple of 16 where
+    ///                the code takes it for one; HARKEN_INTERNAL_ERROR: other arguments than the kernel's
     void launch(std::size_t num_blocks, std::initializer_list<Argument> arguments, std::size_t num_blocks_y = 1) const;
 
     [[nodiscard]] int constant(std::string_view name) const { return kernel_->constant(name); }
@@ -60,8 +66,8 @@ class LoadedKernel {
   private:
     const CubinKernel* kernel_ = nullptr;
     const Cubin* cubin_ = nullptr;
+    void* context_ = nullptr;
     void* function_ = nullptr;
-    int device_ = 0;
 };
 
 }  // namespace harken::cuda
