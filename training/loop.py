@@ -98,8 +98,7 @@ class Loop:
         with Log(self.out, num_steps, self.step, tensorboard=run.tensorboard) as log:
             while self.step < num_steps and not self._has_stopped():
                 started = time.perf_counter()
-                values = self._train_step()
-                self.step += 1
+                values = self.train_step()
                 seconds = time.perf_counter() - started
                 values["samples_per_s"] = round(self.settings.batch.batch_size / seconds, 2)
                 log.step(self.step, values)
@@ -118,7 +117,8 @@ class Loop:
         patience = self.settings.run.patience
         return patience is not None and self.worse >= patience
 
-    def _train_step(self) -> dict[str, float]:
+    def train_step(self) -> dict[str, float]:
+        """One step; what is to be logged of it."""
         optim = self.settings.optim
         rate = schedule(self.step, optim)
         for group in self.optimizer.param_groups:
@@ -134,6 +134,7 @@ class Loop:
             )
         self.optimizer.step()
         self.task.after_step()
+        self.step += 1
         return {**values, "grad_norm": float(norm), "lr": optim.lr * rate}
 
     def _validate(self, log: Log) -> dict[str, float]:

@@ -43,14 +43,14 @@ class Killed(Exception):
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_run_killed_at_any_step_goes_on_with_the_same_losses(at, checkpoint, sounds, whole, tmp_path, monkeypatch):
     stopped = run(checkpoint, sounds, tmp_path, run=dict(save_every=1))
-    step = stopped._train_step
+    step = stopped.train_step
 
     def until():
         if stopped.step == at:
             raise Killed
         return step()
 
-    monkeypatch.setattr(stopped, "_train_step", until)
+    monkeypatch.setattr(stopped, "train_step", until)
     with pytest.raises(Killed):
         stopped.go()
     resumed = run(checkpoint, sounds, tmp_path)
@@ -63,8 +63,8 @@ def test_a_run_killed_at_any_step_goes_on_with_the_same_losses(at, checkpoint, s
 
 def test_steps_behind_the_last_checkpoint_are_not_logged_twice(checkpoint, sounds, whole, tmp_path, monkeypatch):
     stopped = run(checkpoint, sounds, tmp_path)
-    step = stopped._train_step
-    monkeypatch.setattr(stopped, "_train_step", lambda: step() if stopped.step < 3 else (_ for _ in ()).throw(Killed))
+    step = stopped.train_step
+    monkeypatch.setattr(stopped, "train_step", lambda: step() if stopped.step < 3 else (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         stopped.go()
     assert run(checkpoint, sounds, tmp_path).step == 2

@@ -123,6 +123,14 @@ class TrainableEmbedder(nn.Module):
             return template.text(one.text, instruction=instruction)
         return template.audio(self.backbone.num_tokens(one.features), text=one.text or "", instruction=instruction)
 
+    def pooled_span(self, prompt: Prompt) -> tuple[int, int]:
+        """First of the prompt's tokens whose mean is its state, and the one after the last."""
+        return {
+            "mean": (0, len(prompt)),
+            "mean-content": prompt.content,
+            "last": (len(prompt) - 1, len(prompt)),
+        }[self.recipe.pooling]
+
     def _group(self, inputs: Sequence[Input], prompts: Sequence[Prompt]) -> torch.Tensor:
         ids_BL, is_audio_BL = pad_right(prompts)
         features = [i.features for i in inputs if i.features is not None]
@@ -130,11 +138,7 @@ class TrainableEmbedder(nn.Module):
         hidden_BLW = self.backbone.hidden(ids_BL, is_audio_BL, rows_AW)
         share_BL = torch.zeros(ids_BL.shape)
         for row, prompt in enumerate(prompts):
-            first, last = {
-                "mean": (0, len(prompt)),
-                "mean-content": prompt.content,
-                "last": (len(prompt) - 1, len(prompt)),
-            }[self.recipe.pooling]
+            first, last = self.pooled_span(prompt)
             share_BL[row, first:last] = 1 / (last - first)
         return torch.einsum("bl,blw->bw", share_BL.to(hidden_BLW.device), hidden_BLW.float())
 

@@ -17,6 +17,8 @@ _TOWER = r".*audio_tower"
 
 
 class OmniBackbone(Backbone):
+    """`model`: of transformers and already in memory; None: it is read from the folder."""
+
     parts = {
         **decoder_parts(r"(?!.*(visual|audio_tower)).*"),
         "tower": rf"{_TOWER}\.(layers\.\d+\.(self_attn\.(q_proj|k_proj|v_proj|out_proj)|fc1|fc2)|proj)",
@@ -25,11 +27,13 @@ class OmniBackbone(Backbone):
     # The tower's last product stands for one.
     projector_names = ["audio_tower.proj"]
 
-    def __init__(self, folder: Path, *, dtype: torch.dtype, trains_tower: bool) -> None:
+    def __init__(self, folder: Path, *, dtype: torch.dtype, trains_tower: bool, model: Any | None = None) -> None:
         from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
         super().__init__(folder, trains_tower=trains_tower)
-        self.model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(str(folder), dtype=dtype)
+        if model is None:
+            model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(str(folder), dtype=dtype)
+        self.model = model
         self.model.model.visual = None
         self.audio_token_id = self.model.config.audio_token_id
 
