@@ -2,9 +2,6 @@
 // and keep the k best, again and again until one block holds all.
 #include "cuda/device_corpus.h"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -12,6 +9,8 @@
 #include <vector>
 
 #include "cuda/check.h"
+#include "cuda/launch.h"
+#include "cuda/numbers.h"
 #include "cuda/topk_steps.h"
 #include "half.h"
 
@@ -20,13 +19,6 @@ namespace {
 
 constexpr int kScoreThreads = 256;
 constexpr unsigned kNoRow = 0xffffffffu;
-
-struct ToFloat {
-    __host__ __device__ float operator()(float x) const { return x; }
-    __host__ __device__ float operator()(__half x) const { return __half2float(x); }
-    __host__ __device__ float operator()(__nv_bfloat16 x) const { return __bfloat162float(x); }
-    __host__ __device__ float operator()(std::int8_t x) const { return static_cast<float>(x); }
-};
 
 /// hits [num_queries, num_rows]; first_bad is lowered to a searched row whose score with some query is not finite.
 template <typename T>
@@ -71,8 +63,8 @@ template <typename T>
 void launch_scores(const DeviceBuffer& rows, const float* scales, const float* queries, int num_queries, const Corpus& shape,
                    const std::uint64_t* filter, std::uint64_t* hits, unsigned* first_bad) {
     const auto blocks = static_cast<unsigned>(std::min<std::size_t>((shape.num_rows + 7) / 8, 1u << 16));
-    score_kernel<<<blocks, kScoreThreads>>>(rows.as<T>(), scales, queries, num_queries, shape.num_rows, shape.width, filter,
-                                            hits, first_bad);
+    launch("scores", &score_kernel<T>, blocks, kScoreThreads, nullptr, rows.as<T>(), scales, queries, num_queries, shape.num_rows,
+           shape.width, filter, hits, first_bad);
 }
 
 /// The query as the corpus' products take it (topk.h).
@@ -148,7 +140,6 @@ void DeviceCorpus::search_tile(const float* queries, int num_queries, std::size_
         case DType::int8: run(std::int8_t{}); break;
         default: throw Error(HARKEN_INVALID_ARGUMENT, "topk: rows are " + std::string(dtype_name(shape_.dtype)));
     }
-    check(cudaGetLastError(), "scores");
     std::size_t num_hits = shape_.num_rows;
     const auto keep = static_cast<int>(k);
     int from = 0;
@@ -156,9 +147,8 @@ void DeviceCorpus::search_tile(const float* queries, int num_queries, std::size_
     do {
         blocks = (num_hits + kSortedHits - 1) / kSortedHits;
         hits_[1 - from].reserve(count * blocks * k * sizeof(std::uint64_t));
-        sort_kernel<<<dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(num_queries)), kSortThreads>>>(
-            hits_[from].as<std::uint64_t>(), num_hits, keep, hits_[1 - from].as<std::uint64_t>());
-        check(cudaGetLastError(), "sort");
+        launch("sort", &sort_kernel, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(num_queries)), kSortThreads, nullptr,
+               hits_[from].as<std::uint64_t>(), num_hits, keep, hits_[1 - from].as<std::uint64_t>());
         num_hits = blocks * k;
         from = 1 - from;
     } while (blocks > 1);
