@@ -1,7 +1,6 @@
 """`harken data`: what a dataset's files hold, and what a test set shares with a training set."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,17 +76,17 @@ def scan(
 
         shards, rows = find_shards(inputs), Rows([])
         block: list[Row] = []
-        with progress_bar("reading", sum(shard.size for shard in shards)) as advance:
-            for got in every_row(shards):
-                if isinstance(got, str):
-                    rows.problems.append(got)
-                else:
-                    block.append(got)
-                    # Kept without its bytes: the counts want none of them.
-                    rows.rows.append(replace(got, audio=Path()))
-                if len(block) == DECODE_ROWS:
-                    rows.problems += unreadable(block) if decode else []
-                    block = []
+        with progress_bar("reading", len(shards)) as advance:
+            for shard in shards:
+                for got in every_row([shard]):
+                    if isinstance(got, str):
+                        rows.problems.append(got)
+                    else:
+                        block.append(got)
+                        rows.rows.append(got)
+                    if len(block) == DECODE_ROWS:
+                        rows.problems += unreadable(block) if decode else []
+                        block = []
                 advance(1)
             rows.problems += unreadable(block) if decode else []
     _tell(rows, problems, as_json)

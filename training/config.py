@@ -27,6 +27,10 @@ class DataSettings:
 
     train: tuple[SourceSettings, ...] = ()
     val: tuple[SourceSettings, ...] = ()
+    # Folder of the indexes of shards; None: OUT/rows, filled at the first start.
+    index: str | None = None
+    # Row groups of Parquet files whose rows are mixed, and which are kept in memory.
+    mix: int = 8
     # Folder of cached outputs of a frozen tower; None: OUT/features, filled at the first start.
     features: str | None = None
     # Validation queries a row: its first captions; None: all of them.

@@ -15,6 +15,7 @@ import torch
 
 from ..errors import InputError
 from .data import Row
+from .data.index import IndexedRows
 
 KINDS = ("long", "short", "tags")
 # Numbers of the purposes that randomness is drawn for.
@@ -68,7 +69,10 @@ def draw_rows(rows: Sequence[T], step: int, seed: int, batch_size: int) -> list[
     if len(rows) < batch_size:
         raise InputError(f"{len(rows)} rows to train on, wanted a batch of {batch_size} or more")
     epoch, place = divmod(step, steps_per_epoch(len(rows), batch_size))
-    order = rng_of(seed, ORDER, epoch).permutation(len(rows))
+    if isinstance(rows, IndexedRows):
+        order = rows.order((seed, ORDER, epoch))
+    else:
+        order = rng_of(seed, ORDER, epoch).permutation(len(rows))
     return [rows[i] for i in order[place * batch_size : (place + 1) * batch_size]]
 
 

@@ -12,9 +12,12 @@ Source: own.
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -59,8 +62,8 @@ class FeatureCache:
         return self._rows[start:stop]
 
 
-def write_cache(folder: str | Path, rows: Sequence[Row], encode: Encode, source: str) -> list[str]:
-    """Fill a cache folder.
+def write_cache(folder: str | Path, rows: Iterable[Row], encode: Encode, source: str) -> list[str]:
+    """Fill a cache folder; memory holds the features of a few rows.
 
     Args:
         encode: gives for some rows their [tokens, W] arrays, or for one that cannot be used the reason.
@@ -71,22 +74,36 @@ def write_cache(folder: str | Path, rows: Sequence[Row], encode: Encode, source:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     ids: list[str] = []
-    found: list[np.ndarray] = []
+    lengths: list[int] = []
     problems: list[str] = []
-    for start in range(0, len(rows), 16):
-        some = rows[start : start + 16]
-        for row, got in zip(some, encode(some)):
-            if isinstance(got, str):
-                problems.append(got)
-            else:
+    width = 0
+    left = iter(rows)
+    with open(folder / "features.tmp", "wb") as file:
+        while some := list(islice(left, 16)):
+            for row, got in zip(some, encode(some)):
+                if isinstance(got, str):
+                    problems.append(got)
+                    continue
+                if not ids:
+                    width = got.shape[1]
+                    _write_header(file, 0, width)
                 ids.append(row.id)
-                found.append(got.astype(np.float16))
-    if not found:
-        raise AudioError(f"{folder}: not one of {len(rows)} sounds could be encoded; the first: {problems[:1]}")
-    np.save(folder / "features.npy", np.concatenate(found))
-    index = {"source": source, "ids": ids, "lengths": [len(f) for f in found]}
+                lengths.append(len(got))
+                file.write(got.astype("<f2").tobytes())
+        if not ids:
+            raise AudioError(f"{folder}: not one of {len(problems)} sounds could be encoded; the first: {problems[:1]}")
+        file.seek(0)
+        # numpy leaves room in the header for the number of rows to grow.
+        _write_header(file, sum(lengths), width)
+    os.replace(folder / "features.tmp", folder / "features.npy")
+    index = {"source": source, "ids": ids, "lengths": lengths}
     (folder / "clips.json").write_text(json.dumps(index))
     return problems
+
+
+def _write_header(file: BinaryIO, num_rows: int, width: int) -> None:
+    told = {"descr": "<f2", "fortran_order": False, "shape": (num_rows, width)}
+    np.lib.format.write_array_header_1_0(file, told)
 
 
 def tower_encoder(model: str | Path, max_s: float = 30.0, device: torch.device | str = "cpu") -> Encode:

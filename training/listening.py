@@ -3,7 +3,10 @@
 Source: own.
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,12 +15,15 @@ import numpy as np
 import torch
 
 from ..engine.audio import Waveform
+from ..engine.cli.output import progress_bar
 from ..engine.models.config import read_json, tower_config
 from ..engine.models.dasheng import MIN_SAMPLES
 from ..engine.models.frontend import whisper_frontend
 from ..errors import AudioError
 from ..kernels.logmel import SPECS, LogMelSpec, logmel
+from . import parallel
 from .data import Row
+from .data.index import at, ids_of
 from .data.sounds import load_sounds
 from .features import FeatureCache
 from .models.qwen2_audio import NUM_AHEAD
@@ -28,7 +34,7 @@ class Features(Protocol):
 
     def of(self, rows: Sequence[Row]) -> list[np.ndarray]: ...
 
-    def usable(self, rows: Iterable[Row]) -> tuple[list[Row], list[str]]:
+    def usable(self, rows: Sequence[Row]) -> tuple[Sequence[Row], list[str]]:
         """The rows that have features, and a line for each that has none."""
         ...
 
@@ -43,14 +49,11 @@ class CachedFeatures:
     def of(self, rows: Sequence[Row]) -> list[np.ndarray]:
         return [self._cache[row.id] for row in rows]
 
-    def usable(self, rows: Iterable[Row]) -> tuple[list[Row], list[str]]:
-        there, problems = [], []
-        for row in rows:
-            if row.id in self._cache:
-                there.append(row)
-            else:
-                problems.append(f"{row.id}: not in the cache of features {self._folder}")
-        return there, problems
+    def usable(self, rows: Sequence[Row]) -> tuple[Sequence[Row], list[str]]:
+        is_there = [row_id in self._cache for row_id in ids_of(rows)]
+        told = f"not in the cache of features {self._folder}"
+        problems = [f"{row_id}: {told}" for row_id, there in zip(ids_of(rows), is_there) if not there]
+        return at(rows, (i for i, there in enumerate(is_there) if there)), problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +91,49 @@ class LiveMels:
     Args:
         folder: the checkpoint, which tells the front end.
         max_s, min_s: longer sounds are cut, shorter ones padded with zeros.
+        verdicts: folder where it is kept which sounds can be read; None: it is not.
     """
 
-    def __init__(self, folder: str | Path, *, max_s: float = 30.0, min_s: float = 0.0) -> None:
-        self._end = front_end(folder)
+    def __init__(
+        self, folder: str | Path, *, max_s: float = 30.0, min_s: float = 0.0, verdicts: Path | None = None
+    ) -> None:
+        self._end, self._verdicts = front_end(folder), verdicts
         self._rate_hz, self._max_s = self._end.spec.sample_rate_hz, max_s
         self._min_samples = max(round(min_s * self._rate_hz), self._end.min_samples)
 
     def of(self, rows: Sequence[Row]) -> list[np.ndarray]:
         return [self._heard(row, got) for row, got in load_sounds(rows, self._rate_hz, max_s=self._max_s)]
 
-    def usable(self, rows: Iterable[Row]) -> tuple[list[Row], list[str]]:
-        """Rows with a sound; whether it can be decoded shows when it is read, and is an error then."""
-        there, problems = [], []
-        for row in rows:
-            if row.audio is None:
-                problems.append(f"{row.id}: has no sound")
-            else:
-                there.append(row)
-        return there, problems
+    def usable(self, rows: Sequence[Row]) -> tuple[Sequence[Row], list[str]]:
+        """The rows whose sounds can be read to their end. Each is read once; a run that goes on knows."""
+        bad = self._unheard(rows) if self._verdicts is None else self._kept_verdict(rows, self._verdicts)
+        return at(rows, (i for i in range(len(rows)) if i not in bad)), list(bad.values())
+
+    def _kept_verdict(self, rows: Sequence[Row], folder: Path) -> dict[int, str]:
+        """`_unheard`, which the first process alone asks for, and once."""
+        key = hashlib.sha256(f"{self._end} {self._max_s} {self._min_samples}".encode())
+        for row_id in ids_of(rows):
+            key.update(f"{len(row_id)} {row_id}".encode())
+        file = folder / f"{key.hexdigest()[:12]}.json"
+        if parallel.is_first() and not file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_suffix(".tmp")
+            temporary.write_text(json.dumps(self._unheard(rows), ensure_ascii=False))
+            os.replace(temporary, file)
+        parallel.wait_for_all()
+        return {int(place): told for place, told in json.loads(file.read_text()).items()}
+
+    def _unheard(self, rows: Sequence[Row]) -> dict[int, str]:
+        """What is wrong with the sound of the rows at some places."""
+        bad: dict[int, str] = {}
+        with progress_bar("reading sounds", len(rows)) as advance:
+            for place, (row, got) in enumerate(load_sounds(rows, self._rate_hz, max_s=self._max_s)):
+                try:
+                    self._heard(row, got)
+                except AudioError as error:
+                    bad[place] = str(error)
+                advance(1)
+        return bad
 
     def _heard(self, row: Row, got: Waveform | AudioError) -> np.ndarray:
         if isinstance(got, AudioError):

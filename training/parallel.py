@@ -9,12 +9,17 @@ Source: own.
 import os
 from collections.abc import Iterable
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from ..errors import InputError
+
+# For what the first process does alone, however long it takes.
+_PATIENCE = timedelta(days=30)
+_patient: Any = None
 
 
 @contextmanager
@@ -27,9 +32,12 @@ def process_group() -> Any:
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if on_gpu else "gloo")
+    global _patient
+    _patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
     try:
         yield
     finally:
+        _patient = None
         dist.destroy_process_group()
 
 
@@ -81,5 +89,6 @@ def total(value: float) -> float:
 
 
 def wait_for_all() -> None:
+    """Go on when every process is here; the first may come hours after the others."""
     if num_processes() > 1:
-        dist.barrier()
+        dist.barrier(group=_patient)

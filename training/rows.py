@@ -1,26 +1,47 @@
-"""The rows that a run trains and validates on: published datasets, or a folder with manifest.jsonl.
+"""The rows that a run trains and validates on: published datasets, a folder with manifest.jsonl, or shards of one's own.
+
+    webdataset    tars of KEY.wav, KEY.json, KEY.txt          parquet    sounds as structs {bytes, path} beside their texts
+    folder        sounds with NAME.json or NAME.txt beside    list       .csv, .jsonl: a column of paths, columns of texts
+
+`path` of these four is a file, a folder or a pattern (shards/{000..150}.tar). They are listed once and stay where they are
+(data/index.py).
 
 Source: own.
 """
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..engine.bulk.fetch import ParquetSounds
 from ..errors import InputError
 from .data import Clip, Row, Rows, load_manifest, read_dataset
+from .data.adapter import split_name
+from .data.index import Index, IndexedRows, has_index, ids_of, write_index
+from .data.shards import FolderShard, ListShard, ParquetShard, RowShard, Shard, TarShard, find_shards
 
 # A folder of this project's own layout, beside the names of `DATASETS`.
 MANIFEST = "manifest"
+SHARDED: Mapping[str, tuple[type, ...]] = {
+    "webdataset": (TarShard,),
+    "parquet": (ParquetShard,),
+    "folder": (FolderShard, RowShard),
+    "list": (ListShard, ParquetShard),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
     """One dataset, or a part of it."""
 
-    # A key of training.data.DATASETS, or "manifest".
+    # A key of training.data.DATASETS, "manifest", or a key of SHARDED.
     dataset: str
-    # The published annotation file; for "manifest" the folder.
+    # The published annotation file; for "manifest" the folder; for shards a file, a folder or a pattern.
     path: str
     audio_dir: str | None = None
     split: str | None = None
@@ -28,23 +49,115 @@ class SourceSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class FoundRows:
+    """Rows of some sources, and a line for each entry that gave none."""
+
+    rows: Sequence[Row]
+    problems: list[str]
+
+
 def read_rows(sources: Sequence[SourceSettings]) -> Rows:
-    """The rows of all sources, one after the other, and a line for each entry that gave none.
+    """The rows of sources that are no shards, one after the other, and a line for each entry that gave none.
 
     Raises:
         InputError: a source cannot be read, or two rows have one id.
     """
     found = Rows([])
     for source in sources:
+        if source.dataset in SHARDED:
+            raise InputError(f"{source.path}: shards ({source.dataset}) are read by `harken train` alone")
         rows = _manifest(source) if source.dataset == MANIFEST else _published(source)
         found.rows += rows.rows
         found.problems += rows.problems
-    ids: set[str] = set()
-    for row in found.rows:
-        if row.id in ids:
-            raise InputError(f"the id {row.id!r} is in two sources; wanted ids that differ")
-        ids.add(row.id)
+    _without_repeats([found.rows], [])
     return found
+
+
+def index_shards(sources: Sequence[SourceSettings], folder: Path) -> None:
+    """Write the indexes that are not there yet; for one process alone.
+
+    Raises:
+        InputError, FileFormatError: a source that cannot be read, or gives no row.
+    """
+    for source in sources:
+        if source.dataset in SHARDED and not has_index(folder, _name(source)):
+            write_index(folder, _name(source), _shards(source))
+
+
+def open_sources(sources: Sequence[SourceSettings], folder: Path, mix: int) -> FoundRows:
+    """The rows of all sources; a list, or rows that are looked up in indexes where a source is of shards.
+
+    Args:
+        folder: of the indexes that `index_shards` wrote.
+        mix: row groups of Parquet files that are mixed and kept in memory.
+
+    Raises:
+        InputError: a source cannot be read, or two rows of different sources have one id.
+    """
+    if not any(source.dataset in SHARDED for source in sources):
+        found = read_rows(sources)
+        return FoundRows(found.rows, found.problems)
+    parquets = ParquetSounds()
+    parts: list[Sequence[Row]] = []
+    kept: list[np.ndarray] = []
+    problems: list[str] = []
+    for source in sources:
+        if source.dataset in SHARDED:
+            index = Index(folder, _name(source), _shards(source), parquets)
+            parts.append(index)
+            problems += index.problems
+            wanted = None if source.split is None else ("", split_name(source.split))
+            kept.append(np.array([wanted is None or split in wanted for split in index.splits()], bool))
+        else:
+            rows = read_rows([source])
+            parts.append(rows.rows)
+            problems += rows.problems
+            kept.append(np.ones(len(rows.rows), bool))
+    is_first = _without_repeats(parts, problems)
+    numbers = np.flatnonzero(np.concatenate(kept) & is_first)
+    return FoundRows(IndexedRows(parts, parquets, mix, numbers), problems)
+
+
+def _shards(source: SourceSettings) -> list[Shard]:
+    if source.audio_dir is not None or source.options:
+        raise InputError(f"{source.path}: {source.dataset} takes neither audio_dir nor options")
+    shards = find_shards([source.path])
+    odd = [shard.name for shard in shards if not isinstance(shard, SHARDED[source.dataset])]
+    if odd:
+        raise InputError(f"{source.path}: {source.dataset} was wanted, and {odd[0]} is none ({len(odd)} are not)")
+    return shards
+
+
+def _name(source: SourceSettings) -> str:
+    """Of a source's index: the same from every working folder and for every split."""
+    path = source.path if "://" in source.path else os.path.abspath(source.path)
+    return f"{source.dataset}-{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+
+
+def _without_repeats(parts: Sequence[Sequence[Row]], problems: list[str]) -> np.ndarray:
+    """[rows of all parts] False where an earlier row of the same part has the id; each is a problem.
+
+    Raises:
+        InputError: rows of two parts have one id, or of one part that is a list.
+    """
+    ends = np.cumsum([len(part) for part in parts])
+    hashes = np.fromiter((hash(i) for part in parts for i in ids_of(part)), np.int64, int(ends[-1]) if parts else 0)
+    is_first = np.ones(len(hashes), bool)
+    order = np.argsort(hashes, kind="stable")
+    again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
+    seen: dict[str, int] = {}
+    for number in sorted({int(order[i]) for place in again for i in (place - 1, place)}):
+        part = int(np.searchsorted(ends, number, side="right"))
+        row_id = parts[part][number - (int(ends[part - 1]) if part else 0)].id
+        if row_id not in seen:
+            seen[row_id] = part
+        elif seen[row_id] == part and isinstance(parts[part], Index):
+            is_first[number] = False
+            problems.append(f"{row_id}: the id is there twice; the first row counts")
+        else:
+            raise InputError(f"the id {row_id!r} is in two sources; wanted ids that differ")
+    return is_first
 
 
 def _published(source: SourceSettings) -> Rows:

@@ -30,9 +30,9 @@ class Sound:
 
     @classmethod
     def of_row(cls, row: Row) -> "Sound":
-        if row.audio is None:
+        if (audio := row.read_audio()) is None:
             raise AudioError(f"{row.id}: has no sound")
-        return cls(row.id, row.audio, row.start_s, row.end_s)
+        return cls(row.id, audio, row.start_s, row.end_s)
 
     def with_noise(self, noise: "Noise") -> "Sound":
         return replace(self, noise=noise)

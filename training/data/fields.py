@@ -13,11 +13,11 @@ from pathlib import Path
 from .adapter import SPLITS
 from .captioned import CAPTION_COLUMNS
 from .record import Record, RecordError, spoken
-from .row import Row
+from .row import Row, Stored
 from .table import Fields
 
 
-def row_of(fields: Fields, row_id: str, audio: Path | bytes | None, where: Path, number: int = 1) -> Row:
+def row_of(fields: Fields, row_id: str, audio: Path | bytes | Stored | None, where: Path, number: int = 1) -> Row:
     """The row that some fields make.
 
     Args:

@@ -6,7 +6,15 @@ Source: own; the fields are those of the published datasets together.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+
+class Stored(Protocol):
+    """A sound that lies in another file."""
+
+    def read(self) -> Path | bytes:
+        """Raises AudioError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +23,8 @@ class Row:
 
     # Unique within its dataset.
     id: str
-    # A file, or the bytes of one; None for rows of text alone (NLI), or where no folder of sounds was named.
-    audio: Path | bytes | None
+    # A file, the bytes of one, or where they lie; None for rows of text alone (NLI), or where no folder of sounds was named.
+    audio: Path | bytes | Stored | None
     # Every caption, by its kind; a dataset with one kind gives `long`.
     long: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
@@ -42,6 +50,14 @@ class Row:
     duration_s: float | None = None
     # What else the annotation says, by its own names.
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def read_audio(self) -> Path | bytes | None:
+        """The file, or its bytes, read from where they lie.
+
+        Raises:
+            AudioError: they cannot be read.
+        """
+        return self.audio if self.audio is None or isinstance(self.audio, Path | bytes) else self.audio.read()
 
     @property
     def captions(self) -> tuple[str, ...]:

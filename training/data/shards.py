@@ -1,4 +1,4 @@
-"""What a stream reads from, as shards: one that has been listed gives each of its rows on demand, in any order.
+"""Data of one's own as shards: one that has been listed gives each of its rows on demand; sounds inside are read later still.
 
     folder         all its sounds, with NAME.json or NAME.txt (a caption a line) beside each; or what manifest.jsonl says.
                    Tars and Parquet files in it are shards of their own.
@@ -12,7 +12,7 @@ Source: own; WebDataset's layout; Hugging Face datasets' Audio feature.
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +29,7 @@ from ...errors import AudioError, FileFormatError, InputError
 from .clips import load_manifest
 from .fields import row_of
 from .record import RecordError
-from .row import Row, Rows
+from .row import Row
 from .table import Fields, read_records
 
 LISTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
@@ -45,28 +45,26 @@ class Shard(Protocol):
     def name(self) -> str: ...
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int | None:
+        """Bytes, or rows where there are no bytes: what tells that it has changed. None: not known."""
+        ...
 
     def gets(self, parquets: ParquetSounds) -> list[Get]: ...
 
 
-def find_shards(inputs: Sequence[str | Path | Rows]) -> list[Shard]:
-    """The shards of all inputs, in a fixed order, their rows counted.
+def find_shards(inputs: Sequence[str | Path]) -> list[Shard]:
+    """The shards of all inputs, in a fixed order.
 
     Raises:
-        InputError: an input is not there or of no known kind, or holds no row.
-        FileFormatError: a tar, table or list that cannot be read.
+        InputError: an input is not there or of no known kind, or holds nothing.
+        FileFormatError: a table that cannot be read.
     """
     shards: list[Shard] = []
     for given in inputs:
-        if isinstance(given, Rows):
-            shards.append(RowShard("rows", tuple(given.rows)))
-            continue
         for uri in files.expand(str(given)):
             shards += list(_of_folder(uri) if files.is_folder(uri) else _of_file(uri))
-    shards = [shard for shard in shards if shard.size]
     if not shards:
-        raise InputError(f"{', '.join(str(i) for i in inputs if not isinstance(i, Rows)) or 'the input'}: holds no row")
+        raise InputError(f"{', '.join(map(str, inputs)) or 'the input'}: holds no row")
     return shards
 
 
@@ -105,24 +103,36 @@ def _of_file(uri: str) -> Iterator[Shard]:
         raise InputError(f"{uri}: there is no such file or folder")
     try:
         if ending == ".tar":
-            with files.open_file(uri) as file:
-                size = sum(files.is_sound(entry.member or "") for entry in files_in_tar(file, uri))
-            yield TarShard(uri, size)
+            yield TarShard(uri)
         elif ending == ".parquet":
             with files.open_file(uri) as file, pq.ParquetFile(file) as parquet:
                 first = 0
                 for group in range(parquet.num_row_groups):
-                    size = parquet.metadata.row_group(group).num_rows
-                    yield ParquetShard(f"{uri} row group {group}", size, uri, group, first)
-                    first += size
+                    num_rows = parquet.metadata.row_group(group).num_rows
+                    yield ParquetShard(f"{uri} row group {group}", num_rows, uri, group, first)
+                    first += num_rows
         elif ending in LISTS:
-            yield ListShard(uri, sum(1 for _ in read_records(Path(uri))))
+            yield ListShard(uri)
         else:
-            raise InputError(f"{uri}: is nothing to stream from; wanted a folder, .tar, .parquet, {', '.join(LISTS)}")
+            raise InputError(
+                f"{uri}: is nothing to read rows from; wanted a folder, .tar, .parquet, {', '.join(LISTS)}"
+            )
     except pa.ArrowException as error:
         raise FileFormatError(f"{uri}: is no Parquet file that can be read: {error}") from None
     except OSError as error:
         raise InputError(f"{uri}: cannot be read: {error.strerror or error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSound:
+    """A sound in a tar or a table."""
+
+    entry: Entry
+    parquets: ParquetSounds = field(compare=False, repr=False)
+
+    def read(self) -> Path | bytes:
+        got = fetch(self.entry, self.parquets)
+        return Path(got) if isinstance(got, str) else got
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +176,10 @@ class FolderShard:
 @dataclass(frozen=True, slots=True)
 class TarShard:
     name: str
-    size: int
+
+    @property
+    def size(self) -> int | None:
+        return files.size_of(self.name)
 
     def gets(self, parquets: ParquetSounds) -> list[Get]:
         sounds: list[tuple[str, Entry]] = []
@@ -184,25 +197,29 @@ class TarShard:
     def _row(self, key: str, sound: Entry, sidecar: Entry | None, parquets: ParquetSounds) -> Row:
         if sidecar is None:
             raise RecordError("caption", f"{sound.id} has neither {key}.json nor {key}.txt beside it")
-        audio, text = fetch(sound, parquets), fetch(sidecar, parquets)
-        return row_of(_sidecar(_bytes(text), sidecar.id), sound.id, _bytes(audio), Path(self.name))
+        told = _sidecar(_bytes(fetch(sidecar, parquets)), sidecar.id)
+        return row_of(told, sound.id, StoredSound(sound, parquets), Path(self.name))
 
 
 @dataclass(frozen=True, slots=True)
 class ParquetShard:
     name: str
-    size: int
+    num_rows: int
     uri: str
     group: int
     # Row of the file that this group begins with.
     first: int
+
+    @property
+    def size(self) -> int | None:
+        return files.size_of(self.uri)
 
     def gets(self, parquets: ParquetSounds) -> list[Get]:
         with files.open_file(self.uri) as file, pq.ParquetFile(file) as parquet:
             audio = audio_column(parquet.schema_arrow)
             columns = [name for name in parquet.schema_arrow.names if name != audio]
             table = parquet.read_row_group(self.group, columns=columns)
-            records = table.to_pylist() if columns else [{} for _ in range(self.size)]
+            records = table.to_pylist() if columns else [{} for _ in range(self.num_rows)]
         return [partial(self._row, i, fields, audio, parquets) for i, fields in enumerate(records)]
 
     def _row(self, number: int, fields: Fields, audio: str | None, parquets: ParquetSounds) -> Row:
@@ -211,14 +228,16 @@ class ParquetShard:
         path = Path(files.local(self.uri))
         if audio is None:
             return row_of(fields, row_id, _listed(fields, path), path, row + 1)
-        got = parquets.get(self.uri, row)
-        return row_of(fields, row_id, Path(got) if isinstance(got, str) else got, path, row + 1)
+        return row_of(fields, row_id, StoredSound(Entry(row_id, self.uri, row=row), parquets), path, row + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class ListShard:
     name: str
-    size: int
+
+    @property
+    def size(self) -> int | None:
+        return files.size_of(self.name)
 
     def gets(self, parquets: ParquetSounds) -> list[Get]:
         path = Path(self.name)

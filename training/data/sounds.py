@@ -29,10 +29,10 @@ def load_sound(row: Row, sample_rate_hz: int | None = None, *, max_s: float | No
     Raises:
         AudioError: the row has no sound, or one that cannot be read; the text names row and file. Never silence instead.
     """
-    if row.audio is None:
+    if (audio := row.read_audio()) is None:
         raise AudioError(f"{row.id}: has no sound")
-    name = f"{row.id} ({row.audio})" if isinstance(row.audio, Path) else row.id
-    wave = decode_part(row.audio, name, start_s=row.start_s, end_s=row.end_s, limit_s=max_s)
+    name = f"{row.id} ({audio})" if isinstance(audio, Path) else row.id
+    wave = decode_part(audio, name, start_s=row.start_s, end_s=row.end_s, limit_s=max_s)
     return wave if sample_rate_hz is None else resample(wave, sample_rate_hz)
 
 

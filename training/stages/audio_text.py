@@ -17,16 +17,17 @@ from ..data import Row
 from ..draw import ITEM, WHITENING, crop, draw_rows, draw_text, fitting, rng_of
 from ..listening import Features
 from ..models.prompts import Input
-from .build import open_embedder, open_features, open_rows, usable
+from .build import CAPTIONS, open_embedder, open_features, open_rows, usable, with_texts
 from .contrastive import ContrastiveTask, Pairs, Validation
 
 
 def build(settings: TrainSettings) -> ContrastiveTask:
     """The task of the settings."""
     model = open_embedder(settings)
-    train, val = open_rows(settings.data.train, "train"), open_rows(settings.data.val, "val")
-    features = open_features(settings, model.backbone, [*train, *val])
-    train, val = usable(features, train, "train"), usable(features, val, "val")[: settings.data.max_val_rows]
+    train, val = open_rows(settings, "train"), open_rows(settings, "val")
+    features = open_features(settings, model.backbone, train, val)
+    train = with_texts(usable(features, train, "train"), settings.batch.kinds, "train")
+    val = with_texts(usable(features, val, "val"), CAPTIONS, "val")[: settings.data.max_val_rows]
     return ContrastiveTask(model, AudioTextPairs(train, val, features, settings), settings)
 
 

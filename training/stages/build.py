@@ -4,11 +4,13 @@ Source: own.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -19,12 +21,16 @@ from ...errors import InputError
 from .. import parallel
 from ..config import TrainSettings
 from ..data import Row
+from ..data.index import chosen
+from ..draw import texts_of
 from ..features import tower_encoder, write_cache
 from ..listening import CachedFeatures, Features, LiveMels
 from ..models.backbone import Backbone, open_backbone
 from ..models.embedder import TrainableEmbedder
-from ..rows import SourceSettings, read_rows
+from ..rows import index_shards, open_sources
 
+# Kinds of texts that validation asks for.
+CAPTIONS = {"long": 1.0, "short": 1.0}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -74,13 +80,19 @@ def run_recipe(settings: TrainSettings) -> Recipe:
     return replace(recipe, **settings.recipe_overrides)
 
 
-def open_rows(sources: Sequence[SourceSettings], what: str) -> list[Row]:
-    """The rows of some sources; entries that gave none are listed on stderr and counted.
+def open_rows(settings: TrainSettings, what: Literal["train", "val"]) -> Sequence[Row]:
+    """The rows of data.train or data.val; entries that gave none are listed on stderr and counted.
 
     Raises:
         InputError: there is none.
     """
-    found = read_rows(sources)
+    data = settings.data
+    sources = data.train if what == "train" else data.val
+    folder = Path(data.index or Path(settings.out) / "rows")
+    if parallel.is_first():
+        index_shards(sources, folder)
+    parallel.wait_for_all()
+    found = open_sources(sources, folder, data.mix)
     if parallel.is_first():
         for problem in found.problems:
             print(problem, file=sys.stderr)
@@ -90,7 +102,7 @@ def open_rows(sources: Sequence[SourceSettings], what: str) -> list[Row]:
     return found.rows
 
 
-def open_features(settings: TrainSettings, backbone: Backbone, rows: Sequence[Row]) -> Features:
+def open_features(settings: TrainSettings, backbone: Backbone, *rows: Sequence[Row]) -> Features:
     """What the model hears: cached outputs of the frozen tower, or log-mel frames where the tower is trained."""
     recipe = None if settings.stage == "rerank" else run_recipe(settings)
     if backbone.trains_tower:
@@ -98,11 +110,12 @@ def open_features(settings: TrainSettings, backbone: Backbone, rows: Sequence[Ro
             backbone.folder,
             max_s=recipe.max_audio_s if recipe else 30.0,
             min_s=recipe.min_audio_s if recipe else 0.0,
+            verdicts=Path(settings.out) / "sounds",
         )
     folder = Path(settings.data.features or Path(settings.out) / "features")
     if not (folder / "clips.json").is_file():
         if parallel.is_first():
-            with_sound = [row for row in rows if row.audio is not None]
+            with_sound = (row for row in chain(*rows) if row.audio is not None)
             encode = tower_encoder(backbone.folder, device=backbone.device)
             for problem in write_cache(folder, with_sound, encode, str(backbone.folder)):
                 print(problem, file=sys.stderr)
@@ -110,7 +123,7 @@ def open_features(settings: TrainSettings, backbone: Backbone, rows: Sequence[Ro
     return CachedFeatures(folder)
 
 
-def usable(features: Features, rows: Sequence[Row], what: str) -> list[Row]:
+def usable(features: Features, rows: Sequence[Row], what: str) -> Sequence[Row]:
     """The rows that have features; the others are listed on stderr and counted."""
     there, problems = features.usable(rows)
     if parallel.is_first():
@@ -120,6 +133,21 @@ def usable(features: Features, rows: Sequence[Row], what: str) -> list[Row]:
             print(f"{what}: {len(problems)} of {len(rows)} rows have no features", file=sys.stderr)
     if not there:
         raise InputError(f"data.{what}: not one of {len(rows)} rows has features")
+    return there
+
+
+def with_texts(rows: Sequence[Row], kinds: Mapping[str, float], what: str) -> Sequence[Row]:
+    """The rows with a text of these kinds; the others are counted on stderr.
+
+    Raises:
+        InputError: there is none.
+    """
+    there = chosen(rows, lambda row: any(kinds.get(kind, 0) > 0 for kind in texts_of(row)))
+    wanted = ", ".join(kind for kind in kinds if kinds[kind] > 0)
+    if parallel.is_first() and len(there) < len(rows):
+        print(f"{what}: {len(rows) - len(there)} of {len(rows)} rows have no text ({wanted})", file=sys.stderr)
+    if not there:
+        raise InputError(f"data.{what}: not one of {len(rows)} rows has a text ({wanted})")
     return there
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ...engine.recipes.alm2vec import QUERY_INSTRUCTION
 from ..config import TrainSettings
 from ..data import Row
+from ..data.index import chosen
 from ..draw import ITEM, WHITENING, crop, draw_rows, draw_text, rng_of, texts_of
 from ..listening import Features
 from ..models.prompts import Input
@@ -22,8 +23,8 @@ from .contrastive import ContrastiveTask, Pairs, Validation
 def build(settings: TrainSettings) -> ContrastiveTask:
     """The task of the settings."""
     model = open_embedder(settings)
-    train, val = open_rows(settings.data.train, "train"), open_rows(settings.data.val, "val")
-    features = open_features(settings, model.backbone, [*train, *val])
+    train, val = open_rows(settings, "train"), open_rows(settings, "val")
+    features = open_features(settings, model.backbone, train, val)
     train, val = usable(features, train, "train"), usable(features, val, "val")[: settings.data.max_val_rows]
     return ContrastiveTask(model, QuestionPairs(train, val, features, settings), settings)
 
@@ -46,7 +47,7 @@ class QuestionPairs:
     """A crop of each row's sound with its question, and one of its answers."""
 
     def __init__(self, train: Sequence[Row], val: Sequence[Row], features: Features, settings: TrainSettings) -> None:
-        answered = lambda rows: [row for row in rows if answers_of(row)]
+        answered = lambda rows: chosen(rows, answers_of)
         self.train, self.val, self.features, self.settings = answered(train), answered(val), features, settings
 
     def draw(self, step: int, own: slice) -> Pairs:

@@ -26,11 +26,12 @@ from .. import parallel
 from ..ahead import Ahead
 from ..config import TrainSettings
 from ..data import Row
+from ..data.index import at, ids_of
 from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch
 from ..listening import Features
 from ..losses import listwise_cross_entropy, rerank_cross_entropy
 from ..models.reranker import Pair, TrainableReranker
-from .build import autocast, init_folder, open_features, open_rows, open_run_backbone, usable
+from .build import CAPTIONS, autocast, init_folder, open_features, open_rows, open_run_backbone, usable, with_texts
 
 # Rows of one pass; their gradients add up to the batch's.
 _ROWS_A_PASS = 8
@@ -77,9 +78,10 @@ def build(settings: TrainSettings) -> "RerankTask":
         seed=settings.seed,
         max_tokens=settings.run.max_tokens,
     )
-    train, val = open_rows(settings.data.train, "train"), open_rows(settings.data.val, "val")
-    features = open_features(settings, backbone, [*train, *val])
-    train, val = usable(features, train, "train"), usable(features, val, "val")[: settings.data.max_val_rows]
+    train, val = open_rows(settings, "train"), open_rows(settings, "val")
+    features = open_features(settings, backbone, train, val)
+    train = with_texts(usable(features, train, "train"), settings.batch.kinds, "train")
+    val = with_texts(usable(features, val, "val"), CAPTIONS, "val")[: settings.data.max_val_rows]
     return RerankTask(
         model.to(backbone.device), train, val, features, read_negatives(settings.data.negatives), settings
     )
@@ -99,20 +101,22 @@ class RerankTask:
         settings: TrainSettings,
     ) -> None:
         self.model, self.features, self.negatives, self.settings = model, features, negatives, settings
-        by_id = {row.id: row for row in train}
+        place_of = {row_id: place for place, row_id in enumerate(ids_of(train))}
         wanted = settings.loss.num_negatives
+        self._rows = train
+        # Places of the rows whose sounds are wrong for a row.
         self._sounds = {
-            row.id: [by_id[i] for i in negatives[row.id].sounds if i in by_id] for row in train if row.id in negatives
+            row_id: [place_of[i] for i in near.sounds if i in place_of]
+            for row_id, near in negatives.items()
+            if row_id in place_of
         }
-        self.train = [r for r in train if len(self._sounds.get(r.id, ())) >= wanted <= len(self._texts(r))]
+        enough = {i for i, near in self._sounds.items() if len(near) >= wanted <= len(negatives[i].texts)}
+        self.train = at(train, (place for row_id, place in place_of.items() if row_id in enough))
         self.val = val
         self._batch = Ahead(self._draw, settings.optim.num_steps)
         self.lora_parameters: Mapping[str, nn.Parameter] = {n: p for n, p in model.trainable().items() if ".lora_" in n}
         self.head_parameters = {n: p for n, p in model.trainable().items() if ".lora_" not in n}
         self.loss_parameters: Mapping[str, nn.Parameter] = {}
-
-    def _texts(self, row: Row) -> tuple[str, ...]:
-        return self.negatives[row.id].texts if row.id in self.negatives else ()
 
     def start(self) -> None:
         """Take over `init`: a reranker's adapter, or the retriever's."""
@@ -154,8 +158,9 @@ class RerankTask:
         text = draw_text(row, rng, s.batch.kinds)[1]
         direction: Direction = "a2t" if rng.random() < 0.5 else "t2a"
         choose = lambda there: [there[i] for i in rng.choice(len(there), s.loss.num_negatives, replace=False)]
-        wrong_texts, wrong_rows = choose(self._texts(row)), choose(self._sounds[row.id])
-        sound, *wrong_sounds = (crop(f, rng, s.batch) for f in self.features.of([row, *wrong_rows]))
+        wrong_texts, wrong_places = choose(self.negatives[row.id].texts), choose(self._sounds[row.id])
+        rows = [row, *(self._rows[place] for place in wrong_places)]
+        sound, *wrong_sounds = (crop(f, rng, s.batch) for f in self.features.of(rows))
         with_sound = [Pair(sound, t, direction) for t in (text, *wrong_texts)]
         return with_sound + [Pair(f, text, direction) for f in wrong_sounds]
 

@@ -40,7 +40,7 @@ def build(settings: TrainSettings) -> "RobustTask":
     if not isinstance(encoders, DualEncoder):
         raise InputError(f"{folder}: the stage 'robust-atr' wants a checkpoint of two encoders (clap or robust_atr)")
     states = States(encoders, folder, settings)
-    train, val = open_rows(settings.data.train, "train"), open_rows(settings.data.val, "val")
+    train, val = open_rows(settings, "train"), open_rows(settings, "val")
     train, val = states.heard(train), states.heard(val)[: settings.data.max_val_rows]
     return RobustTask(states, train, val, folder, settings)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..config import TrainSettings
 from ..data import Row
+from ..data.index import chosen
 from ..draw import ITEM, WHITENING, draw_rows, draw_text, fitting, rng_of, tag_text, texts_of
 from ..models.prompts import Input
 from .build import open_embedder, open_rows
@@ -20,8 +21,8 @@ def build(settings: TrainSettings) -> ContrastiveTask:
     """The task of the settings."""
     model = open_embedder(settings)
     train, val = (
-        [row for row in open_rows(sources, what) if sum(map(len, texts_of(row).values())) > 1]
-        for sources, what in ((settings.data.train, "train"), (settings.data.val, "val"))
+        chosen(open_rows(settings, what), lambda row: sum(map(len, texts_of(row).values())) > 1)
+        for what in ("train", "val")
     )
     return ContrastiveTask(model, TextPairs(train, val[: settings.data.max_val_rows], settings), settings)
 
