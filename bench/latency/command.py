@@ -46,7 +46,7 @@ _forwarded("rerank", ".rerank", "Milliseconds and tokens of one query's candidat
 _forwarded("bulk", ".bulk", "Files to stored vectors: harken bulk beside loops over transformers")
 _forwarded("ablation", ".ablation", "What each of harken's parts is worth: one switched off at a time")
 _forwarded("growth", ".growth", "Time and memory against what grows, with the fitted exponent")
-_forwarded("train", "..train", "Samples a second in training, beside Hugging Face's Trainer")
+_forwarded("train", "..training.run", "Samples a second in training, beside sentence-transformers and HF Trainer")
 
 
 @bench_app.command("functions")

@@ -22,7 +22,7 @@ TITLES = {
     "csrc": "The C++ core",
 }
 # What of a row stands in the file alone.
-HIDDEN = {"scenarios": ("samples", "seconds")}
+HIDDEN = {"scenarios": ("samples", "seconds"), "train": ("source",)}
 # What of a kernel's row says what was run.
 SHAPE = ("dtype", "clips", "seconds", "rows", "width", "queries", "k", "B", "T", "W")
 
@@ -58,7 +58,10 @@ def table_rows(result: Result) -> list[Row]:
     if result.bench == "kernels":
         return _kernels(result.rows)
     left = HIDDEN.get(result.bench, ())
-    return _flat([{name: value for name, value in row.items() if name not in left} for row in result.rows])
+    # A paper's figure for what was not measured here stands as the last row.
+    cited = result.settings.get("published")
+    rows = [*result.rows, *([cited] if cited else [])]
+    return _flat([{name: value for name, value in row.items() if name not in left} for row in rows])
 
 
 def left_out(result: Result) -> str:
