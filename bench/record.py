@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 PACKAGES = (
-    "harken", "torch", "triton", "transformers", "peft", "sentence-transformers", "vllm", "onnxruntime", "numpy", "faiss-cpu",
-    "usearch", "torchaudio", "cupy-cuda12x", "cupy-cuda13x",
+    "harken", "torch", "triton", "transformers", "peft", "sentence-transformers", "vllm", "onnxruntime", "openvino", "numpy",
+    "faiss-cpu", "usearch", "torchaudio", "cupy-cuda12x", "cupy-cuda13x",
 )  # fmt: skip
 
 

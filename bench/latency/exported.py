@@ -20,7 +20,7 @@ from ...engine.models.mllm import AudioLM
 from ...engine.text.template import Prompt
 from ...errors import FileFormatError, InputError, ModelError
 
-TARGETS = {"onnxruntime": "onnx", "aoti": "aoti"}
+TARGETS = {"onnxruntime": "onnx", "openvino": "onnx", "aoti": "aoti"}
 
 
 class ExportedGraphs:
@@ -29,24 +29,25 @@ class ExportedGraphs:
     Args:
         folder: of `harken export`, of the model that `embedder` is.
         embedder: makes features and prompts; its device is the graphs'.
-        name: "onnxruntime" or "aoti".
+        name: "onnxruntime", "openvino" or "aoti".
+        graphs: what runs them; None: the folder's own program, which knows no OpenVINO.
 
     Raises:
         InputError: another kind of folder or model, or a package that is missing.
     """
 
-    def __init__(self, folder: Path, embedder: Embedder, name: str) -> None:
+    def __init__(self, folder: Path, embedder: Embedder, name: str, graphs: Graphs | None = None) -> None:
         if not isinstance(embedder.model, AudioLM):
             raise InputError("written for models with a decoder")
         try:
             manifest = read_manifest(folder, check=False)
-            if name == "onnxruntime":
-                need_packages(("onnxruntime",), "this system")
+            if TARGETS[name] == "onnx":
+                need_packages((name,), "this system")
         except (FileFormatError, ModelError) as error:
             raise InputError(str(error)) from None
         if manifest["target"] != TARGETS[name]:
             raise InputError(f"{folder} was exported --to {manifest['target']}, wanted --to {TARGETS[name]}")
-        self._embedder, self._graphs = embedder, Graphs(folder, embedder.model.device.type)
+        self._embedder, self._graphs = embedder, graphs or Graphs(folder, embedder.model.device.type)
         self._contents = embedder.recipe.pooling == "mean-content"
 
     def encode_audio(self, clips: Sequence[np.ndarray]) -> np.ndarray:

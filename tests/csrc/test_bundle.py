@@ -57,12 +57,12 @@ def with_known_split(made):
     return made
 
 
-def check_same(core, made, bundle, recipe=None):
-    """Sounds and texts, each alone and together, by C++ and by Python."""
+def check_same(core, made, bundle, recipe=None, **options):
+    """Sounds and texts, each alone and together, by C++ and by Python; gives the C++ model."""
     embedder = harken.load(
         made.folder, adapter=made.adapter, recipe=recipe or made.recipe, device="cpu", dtype="float32"
     )
-    model = core.Model(str(bundle), num_threads=2, batch_tokens=200)
+    model = core.Model(str(bundle), num_threads=2, batch_tokens=200, **options)
     assert (model.dim, model.sample_rate_hz, model.fingerprint) == (embedder.dim, 16000, embedder.fingerprint.id)
     clips = [(tiny.wave(n, seed=i), 16000) for i, n in enumerate(NUM_SAMPLES)]
     want = embedder.encode_audio(clips)
@@ -71,6 +71,7 @@ def check_same(core, made, bundle, recipe=None):
     np.testing.assert_allclose(model.encode_text(TEXTS), embedder.encode_text(TEXTS), atol=VECTOR_BUNDLE)
     for text in TEXTS:
         assert model.tokenize(text) == embedder.tokenizer.encode(text).ids
+    return model
 
 
 def test_whole_clips_mean_and_heads(core, mini, tmp_path):
