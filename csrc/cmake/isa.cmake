@@ -6,8 +6,11 @@ function(harken_isa_flags sources)
   if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     return()
   endif()
-  # maybe-uninitialized: false alarms of g++ 12 on its own intrinsics.
-  set(avx2 -mavx2 -mfma -mf16c -ffp-contract=fast -Wno-maybe-uninitialized)
+  set(avx2 -mavx2 -mfma -mf16c -ffp-contract=fast)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # False alarms of g++ 12 on its own intrinsics.
+    list(APPEND avx2 -Wno-maybe-uninitialized)
+  endif()
   set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
   set(vnni ${avx512} -mavx512vnni)
   foreach(source IN LISTS sources)

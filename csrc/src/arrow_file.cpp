@@ -108,14 +108,14 @@ void read_batch(Buffer file, std::uint64_t block, Buffer footer, std::vector<std
     const Table batch = message.table(2);
     if (batch.has(3)) throw Damaged();
     const auto [num_nodes, nodes] = batch.vector(1, kPairBytes);
-    const auto [num_buffers, buffers] = batch.vector(2, kPairBytes);
+    const auto [num_buffers, first_buffer] = batch.vector(2, kPairBytes);
     if (num_nodes < 1 || num_buffers < 3) throw Damaged();
     const std::int64_t length = message_bytes.at<std::int64_t>(nodes),
                        num_nulls = message_bytes.at<std::int64_t>(nodes + 8);
     if (length < 0 || num_nulls != 0) throw Damaged();
     if (length == 0) return;
-    // The column's buffers: validity, offsets, data.
-    const auto buffer = [&](std::uint64_t i) {
+    // The column's buffers: validity, offsets, data. Clang before 16 captures no structured binding.
+    const auto buffer = [&, buffers = first_buffer](std::uint64_t i) {
         const std::int64_t place = message_bytes.at<std::int64_t>(buffers + i * kPairBytes);
         const std::int64_t size = message_bytes.at<std::int64_t>(buffers + i * kPairBytes + 8);
         if (place < 0 || size < 0) throw Damaged();

@@ -20,7 +20,9 @@
 #if defined(__x86_64__)
 // GCC 12 takes its own _mm512_undefined_ps for a mistake.
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 #endif
 
