@@ -13,7 +13,7 @@ endforeach()
 target_compile_definitions(cuda_on_cpu PRIVATE HARKEN_BUILDING HARKEN_WITH_CUDA)
 target_include_directories(cuda_on_cpu PUBLIC cuda_on_cpu ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
 list(JOIN with_cuda "|" with_cuda)
-set(cuda_on_cpu_objects $<TARGET_OBJECTS:cuda_on_cpu>
+set(cuda_on_cpu_objects $<TARGET_OBJECTS:cuda_on_cpu> $<TARGET_OBJECTS:harken_cuda_host>
     $<FILTER:$<TARGET_OBJECTS:harken_objects>,EXCLUDE,/src/\(${with_cuda}\)\\.cpp>)
 
 # Every test_cuda_*_on_cpu.cpp is a program over these objects.
@@ -24,4 +24,7 @@ foreach(test IN LISTS tests_on_cpu)
   target_include_directories(${name} PRIVATE cuda_on_cpu ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
   target_link_libraries(${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
   add_test(NAME ${name} COMMAND ${name})
+  # A driver that is here knows nothing of this memory.
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT HARKEN_CUBINS=off)
 endforeach()
+include(fake_driver.cmake)

@@ -98,12 +98,14 @@ CubinTopK::Keys CubinTopK::search(const DeviceBuffer& rows, const DeviceBuffer& 
     const DeviceBuffer& factors = scales.as<char>() != nullptr ? scales : queries_;
     group_keys_.reserve(num_queries * num_groups * sizeof(std::int64_t));
     score.launch(num_tiles, {queries_, rows, factors, filter, queries_, floors_, group_keys_, flag_, number(shape_.width),
-                             number(num_queries), number(shape_.width), first, last, number(num_groups)});
+                             number(num_queries), number(shape_.width), first, last, number(num_groups)},
+                 nullptr);
     const ChosenKeys chosen = choose(group_keys_.as<std::int64_t>(), num_queries, num_groups, k + size(rescore, "SPARE_GROUPS"));
     row_keys_.reserve(num_queries * chosen.count * group * sizeof(std::int64_t));
     rescore.launch(num_queries * chosen.count,
                    {queries_, rows, factors, filter, queries_, static_cast<const void*>(chosen.keys), row_keys_,
-                    number(shape_.width), number(chosen.count), number(shape_.width), first, last});
+                    number(shape_.width), number(chosen.count), number(shape_.width), first, last},
+                   nullptr);
     std::int64_t flagged = kNoRow;
     flag_.copy_to(&flagged, sizeof flagged);
     return {row_keys_.as<std::int64_t>(), chosen.count * group, flagged == kNoRow ? -1 : flagged, tile};

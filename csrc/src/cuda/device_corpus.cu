@@ -1,9 +1,11 @@
-// Exact top-K in two kernels: a warp reads a row once for up to 8 queries and leaves a hit for each; blocks sort 4096 hits
-// and keep the k best, again and again until one block holds all.
+// Exact top-K. Where the library carries Triton's kernels for the device they make the products (cubin_topk.h); elsewhere a
+// warp reads a row once for up to 8 queries and leaves a hit for each. Blocks then sort 4096 hits and keep the k best, again
+// and again until one block holds all.
 #include "cuda/device_corpus.h"
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
@@ -19,6 +21,8 @@ namespace {
 
 constexpr int kScoreThreads = 256;
 constexpr unsigned kNoRow = 0xffffffffu;
+// What lies between a key of cubin_topk.h and a hit.
+constexpr std::uint64_t kSignBit = 0x8000000000000000u;
 
 /// hits [num_queries, num_rows]; first_bad is lowered to a searched row whose score with some query is not finite.
 template <typename T>
@@ -42,13 +46,15 @@ __global__ void score_kernel(const T* rows, const float* scales, const float* qu
     }
 }
 
-/// Block (x, q) sorts hits [q, 4096 x ... + 4096) and writes its best `keep` to kept [q, x, keep].
-__global__ void sort_kernel(const std::uint64_t* hits, std::size_t num_hits, int keep, std::uint64_t* kept) {
+/// Block (x, q) sorts hits [q, 4096 x ... + 4096) and writes its best `keep` to kept [q, x, keep]; flip_in and flip_out turn
+/// bits round on the way.
+__global__ void sort_kernel(const std::uint64_t* hits, std::size_t num_hits, int keep, std::uint64_t flip_in,
+                            std::uint64_t flip_out, std::uint64_t* kept) {
     __shared__ std::uint64_t sorted[kSortedHits];
     const std::size_t first = static_cast<std::size_t>(blockIdx.x) * kSortedHits;
     const std::uint64_t* of_query = hits + blockIdx.y * num_hits;
     for (int i = threadIdx.x; i < kSortedHits; i += kSortThreads)
-        sorted[i] = first + i < num_hits ? of_query[first + i] : 0;
+        sorted[i] = first + i < num_hits ? of_query[first + i] ^ flip_in : 0;
     for (int size = 2; size <= kSortedHits; size *= 2)
         for (int stride = size / 2; stride > 0; stride /= 2) {
             __syncthreads();
@@ -56,7 +62,7 @@ __global__ void sort_kernel(const std::uint64_t* hits, std::size_t num_hits, int
         }
     __syncthreads();
     std::uint64_t* out = kept + (static_cast<std::size_t>(blockIdx.y) * gridDim.x + blockIdx.x) * keep;
-    for (int i = threadIdx.x; i < keep; i += kSortThreads) out[i] = sorted[i];
+    for (int i = threadIdx.x; i < keep; i += kSortThreads) out[i] = sorted[i] ^ flip_out;
 }
 
 template <typename T>
@@ -79,6 +85,10 @@ std::vector<float> rounded(const float* queries, std::size_t n, DType dtype) {
     return out;
 }
 
+[[noreturn]] void refuse_row(std::size_t row) {
+    throw Error(HARKEN_INVALID_ARGUMENT, "topk: row " + std::to_string(row) + " gives no finite score");
+}
+
 }  // namespace
 
 DeviceCorpus::DeviceCorpus(const Corpus& corpus, int device) : device_(device), shape_(corpus) {
@@ -99,6 +109,14 @@ DeviceCorpus::DeviceCorpus(const Corpus& corpus, int device) : device_(device), 
     first_bad_ = DeviceBuffer(sizeof(unsigned));
     shape_.rows = nullptr;
     shape_.scales = nullptr;
+    shape_.row_stride = 0;
+    if (!CubinTopK::available(shape_, device)) return;
+    cubins_ = std::make_unique<CubinTopK>(shape_, device);
+    if (shape_.dtype == DType::int8 && corpus.scales == nullptr) {
+        const std::vector<float> ones(shape_.num_rows, 1.0f);
+        scales_ = DeviceBuffer(ones.size() * sizeof(float));
+        scales_.copy_from(ones.data(), ones.size() * sizeof(float));
+    }
 }
 
 void DeviceCorpus::search(const float* queries, std::size_t num_queries, std::size_t k, const std::uint64_t* filter,
@@ -110,27 +128,51 @@ void DeviceCorpus::search(const float* queries, std::size_t num_queries, std::si
     if (shape_.num_rows == 0) return;
     const std::lock_guard lock(turn_);
     const OnDevice here(device_);
+    const std::size_t filter_bytes = (shape_.num_rows + 63) / 64 * sizeof(std::uint64_t);
     if (filter != nullptr) {
-        const std::size_t num_bytes = (shape_.num_rows + 63) / 64 * sizeof(std::uint64_t);
-        filter_.reserve(num_bytes);
-        filter_.copy_from(filter, num_bytes);
+        filter_.reserve(filter_bytes);
+        filter_.copy_from(filter, filter_bytes);
+    } else if (cubins_ && all_rows_.as<char>() == nullptr) {
+        const std::vector<char> ones(filter_bytes, '\xff');
+        all_rows_ = DeviceBuffer(filter_bytes);
+        all_rows_.copy_from(ones.data(), filter_bytes);
     }
-    for (std::size_t first = 0; first < num_queries; first += kTileQueries) {
-        const auto count = static_cast<int>(std::min<std::size_t>(kTileQueries, num_queries - first));
-        search_tile(given.data() + first * shape_.width, count, k, filter != nullptr, scores + first * k, ids + first * k);
+    const std::size_t step = cubins_ ? cubins_->max_queries() : kTileQueries;
+    for (std::size_t first = 0; first < num_queries; first += step) {
+        const std::size_t count = std::min(step, num_queries - first);
+        const float* const some = given.data() + first * shape_.width;
+        const std::uint64_t* const found = cubins_ ? search_by_cubins(some, count, k, filter) : search_tile(some, count, k, filter);
+        std::vector<std::uint64_t> best(count * k);
+        check(cudaMemcpy(best.data(), found, best.size() * sizeof(std::uint64_t), cudaMemcpyDeviceToHost), "copy of the hits");
+        for (std::size_t i = 0; i < best.size(); ++i)
+            if (best[i] != 0) {
+                scores[first * k + i] = score_of(best[i]);
+                ids[first * k + i] = row_of(best[i]);
+            }
     }
 }
 
-void DeviceCorpus::search_tile(const float* queries, int num_queries, std::size_t k, bool filtered, float* scores,
-                               std::int64_t* ids) {
-    const auto count = static_cast<std::size_t>(num_queries);
+const std::uint64_t* DeviceCorpus::search_by_cubins(const float* queries, std::size_t num_queries, std::size_t k,
+                                                    const std::uint64_t* filter) {
+    const auto choose = [&](const std::int64_t* keys, std::size_t count, std::size_t num_keys, std::size_t keep) -> ChosenKeys {
+        if (num_keys <= keep) return {keys, num_keys};
+        const auto* const hits = reinterpret_cast<const std::uint64_t*>(keys);
+        return {reinterpret_cast<const std::int64_t*>(best_hits(hits, count, num_keys, keep, kSignBit, kSignBit)), keep};
+    };
+    const CubinTopK::Keys found = cubins_->search(rows_, scales_, queries, num_queries, k, filter != nullptr ? filter_ : all_rows_, choose);
+    if (found.bad_tile >= 0) refuse_row(bad_row(static_cast<std::size_t>(found.bad_tile), found.tile_rows, filter));
+    return best_hits(reinterpret_cast<const std::uint64_t*>(found.keys), num_queries, found.num_keys, k, kSignBit, 0);
+}
+
+const std::uint64_t* DeviceCorpus::search_tile(const float* queries, std::size_t num_queries, std::size_t k,
+                                               const std::uint64_t* filter) {
     queries_.reserve(kTileQueries * shape_.width * sizeof(float));
-    queries_.copy_from(queries, count * shape_.width * sizeof(float));
-    hits_[0].reserve(count * shape_.num_rows * sizeof(std::uint64_t));
+    queries_.copy_from(queries, num_queries * shape_.width * sizeof(float));
+    hits_[0].reserve(num_queries * shape_.num_rows * sizeof(std::uint64_t));
     first_bad_.copy_from(&kNoRow, sizeof kNoRow);
     const auto run = [&]<typename T>(T) {
-        launch_scores<T>(rows_, scales_.as<float>(), queries_.as<float>(), num_queries, shape_,
-                         filtered ? filter_.as<std::uint64_t>() : nullptr, hits_[0].as<std::uint64_t>(),
+        launch_scores<T>(rows_, scales_.as<float>(), queries_.as<float>(), static_cast<int>(num_queries), shape_,
+                         filter != nullptr ? filter_.as<std::uint64_t>() : nullptr, hits_[0].as<std::uint64_t>(),
                          first_bad_.as<unsigned>());
     };
     switch (shape_.dtype) {
@@ -140,28 +182,56 @@ void DeviceCorpus::search_tile(const float* queries, int num_queries, std::size_
         case DType::int8: run(std::int8_t{}); break;
         default: throw Error(HARKEN_INVALID_ARGUMENT, "topk: rows are " + std::string(dtype_name(shape_.dtype)));
     }
-    std::size_t num_hits = shape_.num_rows;
-    const auto keep = static_cast<int>(k);
-    int from = 0;
-    std::size_t blocks;
-    do {
-        blocks = (num_hits + kSortedHits - 1) / kSortedHits;
-        hits_[1 - from].reserve(count * blocks * k * sizeof(std::uint64_t));
-        launch("sort", &sort_kernel, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(num_queries)), kSortThreads, nullptr,
-               hits_[from].as<std::uint64_t>(), num_hits, keep, hits_[1 - from].as<std::uint64_t>());
-        num_hits = blocks * k;
-        from = 1 - from;
-    } while (blocks > 1);
-    std::vector<std::uint64_t> best(count * k);
+    const std::uint64_t* const best = best_hits(hits_[0].as<std::uint64_t>(), num_queries, shape_.num_rows, k, 0, 0);
     unsigned bad = kNoRow;
     first_bad_.copy_to(&bad, sizeof bad);
-    if (bad != kNoRow) throw Error(HARKEN_INVALID_ARGUMENT, "topk: row " + std::to_string(bad) + " gives no finite score");
-    hits_[from].copy_to(best.data(), best.size() * sizeof(std::uint64_t));
-    for (std::size_t i = 0; i < best.size(); ++i)
-        if (best[i] != 0) {
-            scores[i] = score_of(best[i]);
-            ids[i] = row_of(best[i]);
+    if (bad != kNoRow) refuse_row(bad);
+    return best;
+}
+
+const std::uint64_t* DeviceCorpus::best_hits(const std::uint64_t* hits, std::size_t num_queries, std::size_t num_hits, std::size_t keep,
+                                             std::uint64_t flip_in, std::uint64_t flip_out) {
+    int to = hits == hits_[0].as<std::uint64_t>() ? 1 : 0;
+    while (true) {
+        const std::size_t blocks = (num_hits + kSortedHits - 1) / kSortedHits;
+        hits_[to].reserve(num_queries * blocks * keep * sizeof(std::uint64_t));
+        launch("sort", &sort_kernel, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(num_queries)), kSortThreads, nullptr, hits,
+               num_hits, static_cast<int>(keep), flip_in, blocks == 1 ? flip_out : 0, hits_[to].as<std::uint64_t>());
+        hits = hits_[to].as<std::uint64_t>();
+        if (blocks == 1) return hits;
+        num_hits = blocks * keep;
+        to = 1 - to;
+        flip_in = 0;
+    }
+}
+
+std::size_t DeviceCorpus::bad_row(std::size_t first, std::size_t count, const std::uint64_t* filter) const {
+    count = std::min(count, shape_.num_rows - first);
+    const std::size_t row_bytes = shape_.width * dtype_bytes(shape_.dtype);
+    std::vector<char> rows(count * row_bytes);
+    std::vector<float> scales(count, 1.0f);
+    check(cudaMemcpy(rows.data(), rows_.as<char>() + first * row_bytes, rows.size(), cudaMemcpyDeviceToHost), "copy of rows");
+    if (scales_.as<float>() != nullptr)
+        check(cudaMemcpy(scales.data(), scales_.as<float>() + first, count * sizeof(float), cudaMemcpyDeviceToHost), "copy of scales");
+    for (std::size_t i = 0; i < count; ++i) {
+        if (!passes(filter, first + i)) continue;
+        bool finite = std::isfinite(scales[i]);
+        const char* const row = rows.data() + i * row_bytes;
+        for (std::size_t j = 0; j < shape_.width && shape_.dtype != DType::int8; ++j) {
+            float x = 0;
+            std::uint16_t bits = 0;
+            if (shape_.dtype == DType::float32)
+                std::memcpy(&x, row + j * sizeof x, sizeof x);
+            else {
+                std::memcpy(&bits, row + j * sizeof bits, sizeof bits);
+                x = shape_.dtype == DType::float16 ? half_to_float(bits) : bfloat16_to_float(bits);
+            }
+            finite = finite && std::isfinite(x);
         }
+        if (!finite) return first + i;
+    }
+    // A product overflowed.
+    return first;
 }
 
 }  // namespace harken::cuda

@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 
+#include "cuda/cubin_topk.h"
 #include "cuda/device.h"
 #include "topk.h"
 
@@ -23,11 +25,17 @@ class DeviceCorpus {
                 std::int64_t* ids);
 
   private:
-    void search_tile(const float* queries, int num_queries, std::size_t k, bool filtered, float* scores, std::int64_t* ids);
+    // All give hits [num_queries, k] (topk_steps.h) on the device, best first, 0 where there is none.
+    const std::uint64_t* search_by_cubins(const float* queries, std::size_t num_queries, std::size_t k, const std::uint64_t* filter);
+    const std::uint64_t* search_tile(const float* queries, std::size_t num_queries, std::size_t k, const std::uint64_t* filter);
+    const std::uint64_t* best_hits(const std::uint64_t* hits, std::size_t num_queries, std::size_t num_hits, std::size_t keep,
+                                   std::uint64_t flip_in, std::uint64_t flip_out);
+    std::size_t bad_row(std::size_t first, std::size_t count, const std::uint64_t* filter) const;
 
     int device_;
     Corpus shape_;  // without its pointers
-    DeviceBuffer rows_, scales_, queries_, filter_, hits_[2], first_bad_;
+    std::unique_ptr<CubinTopK> cubins_;  // nullptr: nvcc's kernels make the products
+    DeviceBuffer rows_, scales_, queries_, filter_, all_rows_, hits_[2], first_bad_;
     std::mutex turn_;
 };
 

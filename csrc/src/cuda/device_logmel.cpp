@@ -90,9 +90,9 @@ DeviceLogMel::DeviceLogMel(const MelSpec& spec, int device) : host_(spec), devic
     const CubinKernel* const raise = std::isinf(spec.max_range) ? nullptr : raise_kernel(spec);
     // Of the two, that there is no such device is the better answer.
     const int capability = compute_capability(device);
-    if (rows == nullptr || (raise == nullptr && !std::isinf(spec.max_range)))
-        throw Error(HARKEN_BACKEND_ERROR, "logmel " + spec.name + ": this library has no CUDA kernels for the front end (sm_" +
-                                              std::to_string(capability) + " was asked for)");
+    if (!available(spec, device))
+        throw Error(HARKEN_BACKEND_ERROR, "logmel " + spec.name + ": this library has no CUDA kernels of the front end for sm_" +
+                                              std::to_string(capability));
     const OnDevice here(device);
     rows_ = LoadedKernel(*rows, device);
     if (raise != nullptr) raise_ = LoadedKernel(*raise, device);
@@ -102,7 +102,7 @@ DeviceLogMel::DeviceLogMel(const MelSpec& spec, int device) : host_(spec), devic
 }
 
 std::vector<std::size_t> DeviceLogMel::compute(const DeviceBuffer& samples, std::span<const std::int64_t> starts, DeviceBuffer& out,
-                                               std::size_t extra_frames, std::size_t max_samples) {
+                                               std::size_t extra_frames, std::size_t max_samples, void* stream) {
     const MelSpec& spec = host_.spec();
     const std::size_t num_clips = starts.empty() ? 0 : starts.size() - 1;
     const auto block = static_cast<std::size_t>(rows_.constant("BLOCK_T"));
@@ -134,16 +134,18 @@ std::vector<std::size_t> DeviceLogMel::compute(const DeviceBuffer& samples, std:
     const std::lock_guard lock(turn_);
     const OnDevice here(device_);
     clips_.reserve(table.size() * sizeof(std::int64_t));
-    clips_.copy_from(table.data(), table.size() * sizeof(std::int64_t));
+    copy_to_device(device_, clips_, table.data(), table.size() * sizeof(std::int64_t), stream);
     peaks_.reserve(lowest.size() * sizeof(std::int32_t));
-    peaks_.copy_from(lowest.data(), lowest.size() * sizeof(std::int32_t));
+    copy_to_device(device_, peaks_, lowest.data(), lowest.size() * sizeof(std::int32_t), stream);
     out.reserve(first_rows.back() * static_cast<std::size_t>(spec.num_mels) * sizeof(float));
     const std::int64_t* const tiles = clips_.as<std::int64_t>() + num_clips * kColumns;
     const auto shift = static_cast<float>(spec.shift), divisor = static_cast<float>(spec.divisor);
-    rows_.launch(num_tiles, {samples, clips_, tiles, basis_, filters_, out, peaks_, static_cast<float>(spec.floor),
-                             static_cast<float>(spec.log_gain), shift, divisor});
+    rows_.launch(num_tiles,
+                 {samples, clips_, tiles, basis_, filters_, out, peaks_, static_cast<float>(spec.floor),
+                  static_cast<float>(spec.log_gain), shift, divisor},
+                 stream);
     if (!std::isinf(spec.max_range))
-        raise_.launch(num_tiles, {out, clips_, tiles, peaks_, static_cast<float>(spec.max_range), shift, divisor});
+        raise_.launch(num_tiles, {out, clips_, tiles, peaks_, static_cast<float>(spec.max_range), shift, divisor}, stream);
     return first_rows;
 }
 

@@ -16,7 +16,7 @@
 
 namespace harken::cuda {
 
-/// Thread safety: any number of calls at once; they take turns.
+/// Thread safety: any number of calls at once; they take turns. All on one stream, or each after the work of those before.
 class DeviceLogMel {
   public:
     /// Whether the library carries a front end's kernels for a device.
@@ -30,11 +30,13 @@ class DeviceLogMel {
     /// \param samples  float32 on the device, at the front end's rate, finite
     /// \param starts   [num_clips + 1] the first sample of each clip and the end, rising from 0 or more
     /// \param out      [the sum of host().num_rows, num_mels] float32 on the device, made larger where it is too small
+    /// \param stream   what it is done on, after what that was given before; this returns before it is done
     /// \returns        the first row of each clip and the end
     /// \throws Error   HARKEN_AUDIO_ERROR: a clip without a sample; HARKEN_INVALID_ARGUMENT: extra frames where clips are
     ///                 mirrored, a cap of half a window or less, a clip of 2^31 - 2^16 samples or more
     std::vector<std::size_t> compute(const DeviceBuffer& samples, std::span<const std::int64_t> starts, DeviceBuffer& out,
-                                     std::size_t extra_frames = 0, std::size_t max_samples = LogMel::no_cap);
+                                     std::size_t extra_frames = 0, std::size_t max_samples = LogMel::no_cap,
+                                     void* stream = nullptr);
 
   private:
     LogMel host_;

@@ -27,9 +27,10 @@ const CubinKernel* rows_kernel(std::size_t width, DType dtype) noexcept {
     return find_cubin_kernel(rows_name(dtype), {}, {"BLOCK_W", static_cast<int>(width)});
 }
 
-const CubinKernel* tail_kernel(std::size_t width, bool has_head, bool normalize) noexcept {
+/// Layer norm where there is a head, else unit length.
+const CubinKernel* tail_kernel(std::size_t width, bool has_head) noexcept {
     if (width > std::numeric_limits<std::int32_t>::max()) return nullptr;
-    return find_cubin_kernel("pool tail", {{"HAS_HEAD", has_head}, {"NORMALIZE_INPUT", 0}, {"NORMALIZE", normalize}},
+    return find_cubin_kernel("pool tail", {{"HAS_HEAD", has_head}, {"NORMALIZE_INPUT", 0}, {"NORMALIZE", !has_head}},
                              {"BLOCK_V", static_cast<int>(width)});
 }
 
@@ -69,7 +70,7 @@ struct Bounds {
 
 bool DevicePool::available(std::size_t width, DType dtype, int device) noexcept {
     return has_code(rows_kernel(width, dtype), device) && has_code(find_cubin_kernel("pool finish", {}), device) &&
-           has_code(tail_kernel(width, false, true), device);
+           has_code(tail_kernel(width, false), device);
 }
 
 DevicePool::DevicePool(const RmsNorm& norm, DType dtype, int device)
@@ -94,12 +95,12 @@ DevicePool::DevicePool(const RmsNorm& norm, DType dtype, int device)
 }
 
 void DevicePool::run(const DeviceBuffer& hidden, std::size_t num_rows, const std::vector<RowRange>& ranges,
-                     const DeviceHead* head, bool normalize, DeviceBuffer& vectors) {
+                     const DeviceHead* head, bool normalize, DeviceBuffer& vectors, void* stream) {
     if (ranges.empty()) return;
     const std::size_t num_vectors = ranges.size(), dim = head != nullptr ? head->dim : width_;
-    if (head != nullptr && head->norm_weight != nullptr && tail_kernel(dim, true, normalize) == nullptr)
+    if (head != nullptr && head->norm_weight != nullptr && tail_kernel(dim, true) == nullptr)
         refuse("the head's vectors have " + std::to_string(dim) + " numbers, which is more than the CUDA kernels take");
-    if (normalize && tail_kernel(dim, false, true) == nullptr)
+    if (normalize && tail_kernel(dim, false) == nullptr)
         refuse("vectors have " + std::to_string(dim) + " numbers, which is more than the CUDA kernels take");
     const Bounds bounds(ranges, num_rows);
     const auto chunk = static_cast<std::size_t>(rows_.constant("CHUNK"));
@@ -110,39 +111,40 @@ void DevicePool::run(const DeviceBuffer& hidden, std::size_t num_rows, const std
     const std::lock_guard lock(turn_);
     const OnDevice here(device_);
     bounds_.reserve(bounds.numbers.size() * sizeof(std::int32_t));
-    bounds_.copy_from(bounds.numbers.data(), bounds.numbers.size() * sizeof(std::int32_t));
+    copy_to_device(device_, bounds_, bounds.numbers.data(), bounds.numbers.size() * sizeof(std::int32_t), stream);
     const std::int32_t* const spans = bounds_.as<std::int32_t>() + bounds.spans;
     partial_.reserve(num_slots * width_ * sizeof(float));
     vectors.reserve(num_vectors * dim * sizeof(float));
     if (head != nullptr) pooled_.reserve(num_vectors * width_ * sizeof(float));
     float* const pooled = head != nullptr ? pooled_.as<float>() : vectors.as<float>();
-    rows_.launch(num_slots, {hidden, weight_, bounds_, spans, partial_, width, static_cast<std::int32_t>(num_vectors), width, eps_});
-    finish_.launch(num_vectors, {partial_, bounds_, spans, static_cast<const void*>(pooled), width},
+    rows_.launch(num_slots, {hidden, weight_, bounds_, spans, partial_, width, static_cast<std::int32_t>(num_vectors), width, eps_},
+                 stream);
+    finish_.launch(num_vectors, {partial_, bounds_, spans, static_cast<const void*>(pooled), width}, stream,
                    (width_ + block - 1) / block);
-    if (head == nullptr) {
-        if (normalize) tail(pooled, num_vectors, width_, nullptr, true, pooled);
-        return;
+    if (head != nullptr) {
+        float* const out = vectors.as<float>();
+        if (head->normalize_input) tail(pooled, num_vectors, width_, nullptr, pooled, stream);
+        if (head->norm_weight == nullptr) {
+            head->project(pooled, num_vectors, out, stream);
+        } else {
+            projected_.reserve(num_vectors * dim * sizeof(float));
+            head->project(pooled, num_vectors, projected_.as<float>(), stream);
+            tail(projected_.as<float>(), num_vectors, dim, head, out, stream);
+        }
     }
-    if (head->normalize_input) tail(pooled, num_vectors, width_, nullptr, true, pooled);
-    if (head->norm_weight == nullptr) {
-        head->project(pooled, num_vectors, vectors.as<float>());
-        if (normalize) tail(vectors.as<float>(), num_vectors, dim, nullptr, true, vectors.as<float>());
-        return;
-    }
-    projected_.reserve(num_vectors * dim * sizeof(float));
-    head->project(pooled, num_vectors, projected_.as<float>());
-    tail(projected_.as<float>(), num_vectors, dim, head, normalize, vectors.as<float>());
+    if (normalize) tail(vectors.as<float>(), num_vectors, dim, nullptr, vectors.as<float>(), stream);
 }
 
-void DevicePool::tail(const float* x, std::size_t num_rows, std::size_t width, const DeviceHead* head, bool normalize, float* out) {
-    const CubinKernel* const kernel = tail_kernel(width, head != nullptr, normalize);
+void DevicePool::tail(const float* x, std::size_t num_rows, std::size_t width, const DeviceHead* head, float* out,
+                      void* stream) {
+    const CubinKernel* const kernel = tail_kernel(width, head != nullptr);
     const auto number = static_cast<std::int32_t>(width);
     // Where there is no head, its weights are not read.
-    LoadedKernel(*kernel, device_).launch(num_rows, {static_cast<const void*>(x), static_cast<const void*>(x),
-                                                     static_cast<const void*>(head != nullptr ? head->norm_weight : x),
-                                                     static_cast<const void*>(head != nullptr ? head->norm_bias : x),
-                                                     static_cast<const void*>(out), number, number,
-                                                     head != nullptr ? head->eps : 0.0f, kMinNorm});
+    const float* const weight = head != nullptr ? head->norm_weight : x;
+    const float* const bias = head != nullptr ? head->norm_bias : x;
+    LoadedKernel(*kernel, device_)
+        .launch(num_rows, {x, x, weight, bias, static_cast<const float*>(out), number, number, head != nullptr ? head->eps : 0.0f, kMinNorm},
+                stream);
 }
 
 }  // namespace harken::cuda

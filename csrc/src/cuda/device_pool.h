@@ -18,7 +18,7 @@
 namespace harken::cuda {
 
 /// y [num_rows, head dim] of x [num_rows, width], both float32 on the device and contiguous: what the caller has for products.
-using Projection = std::function<void(const float* x, std::size_t num_rows, float* y)>;
+using Projection = std::function<void(const float* x, std::size_t num_rows, float* y, void* stream)>;
 
 /// The projection of one side, and the layer norm after it.
 struct DeviceHead {
@@ -30,7 +30,7 @@ struct DeviceHead {
     bool normalize_input = false;  ///< divide the pooled state by its length first
 };
 
-/// Thread safety: any number of calls at once; they take turns.
+/// Thread safety: any number of calls at once; they take turns. All on one stream, or each after the work of those before.
 class DevicePool {
   public:
     /// Whether the library carries the kernels for a device, for hidden states of this width and dtype.
@@ -46,12 +46,14 @@ class DevicePool {
     /// \param head        nullptr: the pooled state is the vector
     /// \param normalize   scale vectors to unit length
     /// \param vectors     [ranges.size(), head dim or width] float32 on the device, made larger where it is too small
+    /// \param stream      what it is done on, after what that was given before; this returns before it is done
     /// \throws Error      HARKEN_INVALID_ARGUMENT: ranges that are none, or a head too wide for the kernels
     void run(const DeviceBuffer& hidden, std::size_t num_rows, const std::vector<RowRange>& ranges, const DeviceHead* head,
-             bool normalize, DeviceBuffer& vectors);
+             bool normalize, DeviceBuffer& vectors, void* stream = nullptr);
 
   private:
-    void tail(const float* x, std::size_t num_rows, std::size_t width, const DeviceHead* head, bool normalize, float* out);
+    /// The head's layer norm; without a head, unit length. x and out may be one.
+    void tail(const float* x, std::size_t num_rows, std::size_t width, const DeviceHead* head, float* out, void* stream);
 
     std::size_t width_;
     float eps_;

@@ -2,11 +2,13 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <exception>
 #include <limits>
 #include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -39,6 +41,7 @@ struct Driver {
     Status (*load)(Module*, const void*);
     Status (*function)(Function*, Module, const char*);
     Status (*function_attribute)(Function, int, int);
+    Status (*copy)(std::uint64_t, const void*, std::size_t, void*);
     Status (*launch)(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
     std::string missing;  // why there is none
     int num_devices = 0;
@@ -65,6 +68,7 @@ struct Driver {
         find(load, "cuModuleLoadData");
         find(function, "cuModuleGetFunction");
         find(function_attribute, "cuFuncSetAttribute");
+        find(copy, "cuMemcpyHtoDAsync_v2");
         find(launch, "cuLaunchKernel");
         if (!missing.empty()) return;
         if (const Status status = init(0); status != 0)
@@ -161,7 +165,21 @@ int compute_capability_or_zero(int device) noexcept {
 }
 
 bool has_code(const CubinKernel* kernel, int device) noexcept {
-    return kernel != nullptr && kernel->cubin(compute_capability_or_zero(device)) != nullptr;
+    static const bool off = [] {
+        const char* const wanted = std::getenv("HARKEN_CUBINS");
+        return wanted != nullptr && std::string_view(wanted) == "off";
+    }();
+    return !off && kernel != nullptr && kernel->cubin(compute_capability_or_zero(device)) != nullptr;
+}
+
+void copy_to_device(int device, const DeviceBuffer& to, const void* from, std::size_t num_bytes, void* stream) {
+    Context context = nullptr;
+    {
+        const std::lock_guard lock(devices_mutex());
+        context = device_of(device).context;
+    }
+    const InContext here(context);
+    driver().check(driver().copy(reinterpret_cast<std::uintptr_t>(to.as<char>()), from, num_bytes, stream), "cuMemcpyHtoDAsync");
 }
 
 bool Argument::is_multiple_of_16() const noexcept {
@@ -190,7 +208,8 @@ LoadedKernel::LoadedKernel(const CubinKernel& kernel, int device) : kernel_(&ker
     function_ = function;
 }
 
-void LoadedKernel::launch(std::size_t num_blocks, std::initializer_list<Argument> arguments, std::size_t num_blocks_y) const {
+void LoadedKernel::launch(std::size_t num_blocks, std::initializer_list<Argument> arguments, void* stream,
+                          std::size_t num_blocks_y) const {
     const auto refuse = [&](harken_status status, const std::string& why) {
         throw Error(status, "kernel " + std::string(kernel_->name) + ": " + why);
     };
@@ -214,7 +233,7 @@ void LoadedKernel::launch(std::size_t num_blocks, std::initializer_list<Argument
     const InContext here(context_);
     driver().check(driver().launch(function_, static_cast<unsigned>(num_blocks), static_cast<unsigned>(num_blocks_y), 1,
                                    static_cast<unsigned>(cubin_->num_threads), 1, 1,
-                                   static_cast<unsigned>(cubin_->shared_bytes), nullptr, places.data(), nullptr),
+                                   static_cast<unsigned>(cubin_->shared_bytes), stream, places.data(), nullptr),
                    "kernel " + std::string(kernel_->name) + ", cuLaunchKernel");
 }
 

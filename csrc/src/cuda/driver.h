@@ -1,7 +1,8 @@
 /// \file
 /// The CUDA driver, found at run time, and kernels launched through it. No header of CUDA is needed to compile this.
 ///
-/// Work is on the device's primary context, which is the runtime's too, and on its default stream.
+/// Work is on the device's primary context, which is the runtime's too. A stream is a cudaStream_t or CUstream; nullptr is the
+/// default one.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +21,13 @@ namespace harken::cuda {
 /// The same, 0 where there is no driver or no such device.
 [[nodiscard]] int compute_capability_or_zero(int device) noexcept;
 
-/// Whether there is such a kernel, with code for a device.
+/// Whether there is such a kernel, with code for a device. With HARKEN_CUBINS=off in the environment there is none: what nvcc
+/// compiled is used in its place.
 [[nodiscard]] bool has_code(const CubinKernel* kernel, int device) noexcept;
+
+/// Copy to a device after what its stream was given before; `from` may change as soon as this returns.
+/// \throws Error  HARKEN_BACKEND_ERROR: no such device, or the driver refuses
+void copy_to_device(int device, const DeviceBuffer& to, const void* from, std::size_t num_bytes, void* stream);
 
 /// One argument of a kernel.
 class Argument {
@@ -59,7 +65,7 @@ class LoadedKernel {
     /// Launch on num_blocks x num_blocks_y blocks; returns before they are done.
     /// \throws Error  HARKEN_BACKEND_ERROR: the driver refuses; HARKEN_INVALID_ARGUMENT: an argument that is no multiple of 16 where
     ///                the code takes it for one; HARKEN_INTERNAL_ERROR: other arguments than the kernel's
-    void launch(std::size_t num_blocks, std::initializer_list<Argument> arguments, std::size_t num_blocks_y = 1) const;
+    void launch(std::size_t num_blocks, std::initializer_list<Argument> arguments, void* stream, std::size_t num_blocks_y = 1) const;
 
     [[nodiscard]] int constant(std::string_view name) const { return kernel_->constant(name); }
 
