@@ -20,6 +20,7 @@ import numpy as np
 
 from ..engine.bulk.fetch import ParquetSounds
 from ..errors import InputError
+from . import parallel
 from .data import Clip, Row, Rows, load_manifest, read_dataset
 from .data.adapter import split_name
 from .data.index import Index, IndexedRows, has_index, ids_of, write_index
@@ -74,27 +75,24 @@ def read_rows(sources: Sequence[SourceSettings]) -> Rows:
     return found
 
 
-def index_shards(sources: Sequence[SourceSettings], folder: Path) -> None:
-    """Write the indexes that are not there yet; for one process alone.
-
-    Raises:
-        InputError, FileFormatError: a source that cannot be read, or gives no row.
-    """
-    for source in sources:
-        if source.dataset in SHARDED and not has_index(folder, _name(source)):
-            write_index(folder, _name(source), _shards(source))
-
-
 def open_sources(sources: Sequence[SourceSettings], folder: Path, mix: int) -> FoundRows:
     """The rows of all sources; a list, or rows that are looked up in indexes where a source is of shards.
 
+    To be called by all processes: the first one writes the indexes that are not there.
+
     Args:
-        folder: of the indexes that `index_shards` wrote.
+        folder: of the indexes.
         mix: row groups of Parquet files that are mixed and kept in memory.
 
     Raises:
-        InputError: a source cannot be read, or two rows of different sources have one id.
+        InputError: a source cannot be read or gives no row, or two rows of different sources have one id.
+        FileFormatError: a shard or an index that is damaged.
     """
+    if parallel.is_first():
+        for source in sources:
+            if source.dataset in SHARDED and not has_index(folder, _name(source)):
+                write_index(folder, _name(source), _shards(source))
+    parallel.wait_for_all()
     if not any(source.dataset in SHARDED for source in sources):
         found = read_rows(sources)
         return FoundRows(found.rows, found.problems)

@@ -62,7 +62,8 @@ def write_index(folder: Path, name: str, shards: Sequence[Shard]) -> None:
         FileFormatError, InputError: a shard that cannot be read at all, or not one row in all of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parquets, problems, num_rows = ParquetSounds(), [], 0
+    parquets, num_rows = ParquetSounds(), 0
+    problems: list[str] = []
     temporary = folder / f"{name}.tmp"
     with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
         with progress_bar("reading texts", len(shards)) as advance:
@@ -80,8 +81,8 @@ def write_index(folder: Path, name: str, shards: Sequence[Shard]) -> None:
             writer.write_batch(pa.RecordBatch.from_pylist(block, _SCHEMA))
             num_rows += len(block)
     if not num_rows:
-        told = f"; the first problem: {problems[0]}" if problems else ""
-        raise InputError(f"{shards[0].name}: not one row in {len(shards)} shards{told}")
+        first = f"; the first problem: {problems[0]}" if problems else ""
+        raise InputError(f"{shards[0].name}: not one row in {len(shards)} shards{first}")
     os.replace(temporary, folder / f"{name}.arrow")
     told = {"shards": _sizes(shards), "problems": problems}
     (folder / f"{name}.json").write_text(json.dumps(told, ensure_ascii=False) + "\n")
@@ -162,7 +163,7 @@ class Index(Sequence[Row]):
         if isinstance(number, slice):
             return [self[i] for i in range(*number.indices(len(self)))]
         row_id, told, uri, member, offset, size, row = (column[number].as_py() for column in self._columns)
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(told).items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(told).items()}
         if offset is None and row is None:
             return Row(row_id, None if uri is None else Path(uri), **values)
         entry = Entry(row_id, uri, member=member, offset_bytes=offset, row=row, size_bytes=size)

@@ -27,7 +27,7 @@ from ..features import tower_encoder, write_cache
 from ..listening import CachedFeatures, Features, LiveMels
 from ..models.backbone import Backbone, open_backbone
 from ..models.embedder import TrainableEmbedder
-from ..rows import index_shards, open_sources
+from ..rows import open_sources
 
 # Kinds of texts that validation asks for.
 CAPTIONS = {"long": 1.0, "short": 1.0}
@@ -89,9 +89,6 @@ def open_rows(settings: TrainSettings, what: Literal["train", "val"]) -> Sequenc
     data = settings.data
     sources = data.train if what == "train" else data.val
     folder = Path(data.index or Path(settings.out) / "rows")
-    if parallel.is_first():
-        index_shards(sources, folder)
-    parallel.wait_for_all()
     found = open_sources(sources, folder, data.mix)
     if parallel.is_first():
         for problem in found.problems:

@@ -15,7 +15,7 @@ from harken.training.data.index import IndexedRows, at, chosen, ids_of
 from harken.training.data.shards import find_shards
 from harken.training.data.sounds import load_sound, load_sounds
 from harken.training.draw import draw_rows
-from harken.training.rows import SourceSettings, index_shards, open_sources, read_rows
+from harken.training.rows import SourceSettings, open_sources, read_rows
 
 from . import shards
 
@@ -34,7 +34,6 @@ def sources(tmp_path) -> list[SourceSettings]:
 
 
 def opened(sources, folder, mix: int = 8):
-    index_shards(sources, folder)
     return open_sources(sources, folder, mix)
 
 
