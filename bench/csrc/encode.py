@@ -156,7 +156,9 @@ def measure(what: str, calls: dict[str, Vectors], ways: Ways, repeats: int) -> l
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """All inputs with one number of threads."""
     torch.set_num_threads(args.threads[0])
-    embedder = load(args.model or None, recipe=args.recipe or None, device="cpu", dtype="float32")
+    embedder = load(
+        args.model or None, recipe=args.recipe or None, adapter=args.adapter or None, device="cpu", dtype="float32"
+    )
     ways = find_ways(embedder, Path(args.exports), args.threads[0])
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
@@ -183,14 +185,14 @@ def told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def make_exports(model: str, recipe: str, folder: Path) -> None:
+def make_exports(model: str, recipe: str, folder: Path, *, adapter: str = "") -> None:
     """Every bundle and, where the exporter is installed, the graphs; what is there already stays."""
     for name in (*DTYPES, "onnx"):
         target, options = ("onnx", {}) if name == "onnx" else ("bundle", {"dtype": name})
         if (folder / name).exists():
             continue
         try:
-            export(model or None, folder / name, to=target, recipe=recipe or None, **options)
+            export(model or None, folder / name, to=target, recipe=recipe or None, adapter=adapter or None, **options)
         except HarkenError as error:
             if name != "onnx":
                 raise
@@ -201,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="", help="checkpoint folder; default: the built-in model")
     parser.add_argument("--recipe", default="")
+    parser.add_argument("--adapter", default="")
     parser.add_argument("--seconds", type=float, nargs="+", default=[1, 10, 30])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -213,12 +216,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         exports = Path(args.exports or scratch)
-        make_exports(args.model, args.recipe, exports)
+        make_exports(args.model, args.recipe, exports, adapter=args.adapter)
         parts = []
         for threads in args.threads:
             part = Path(scratch) / f"{threads}.json"
-            given = ["--model", args.model, "--recipe", args.recipe, "--exports", str(exports), "--part", str(part)]
-            given += ["--repeats", str(args.repeats), "--seconds", *map(str, args.seconds)]
+            given = ["--model", args.model, "--recipe", args.recipe, "--adapter", args.adapter]
+            given += ["--exports", str(exports), "--part", str(part), "--repeats", str(args.repeats)]
+            given += ["--seconds", *map(str, args.seconds)]
             if status := with_threads("harken.bench.csrc.encode", given, [threads]):
                 raise SystemExit(status)
             parts.append(json.loads(part.read_text()))

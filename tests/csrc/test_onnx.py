@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harken import errors
+import harken
+from harken import csrc, errors
+from harken.bench.csrc import encode, footprint
+from harken.bench.report.collect import read_result
+from harken.bench.report.tables import markdown
 from harken.engine.export.targets import export
 from harken.engine.recipes import get_recipe
 
@@ -139,3 +143,56 @@ def test_damaged_graphs_are_refused_by_name(core, mini, tmp_path):
     model = core.Model(str(bundle), **in_onnxruntime(spoilt))
     with pytest.raises(errors.BackendError, match="embedder.onnx"):
         model.encode_text(["a"])
+
+
+@pytest.fixture(scope="module")
+def exports(mini, tmp_path_factory):
+    """What the benches of the C++ core take: a bundle of each dtype, and the graphs."""
+    made, bundle, graphs = mini
+    folder = tmp_path_factory.mktemp("exports")
+    shutil.copytree(graphs, folder / "onnx")
+    shutil.copytree(bundle, folder / "float32")
+    encode.make_exports(str(made.folder), made.recipe, folder, adapter=str(made.adapter))
+    return folder
+
+
+@pytest.fixture
+def bench(core, monkeypatch):
+    """encode.main on the core as it was built just now, in this process."""
+    monkeypatch.setattr(csrc, "core", lambda: core)
+    monkeypatch.setattr(encode, "with_threads", lambda _, given, threads: encode.main([*given, "--threads", "1"]))
+    return encode.main
+
+
+def test_every_rival_of_the_bench_agrees(bench, mini, exports, tmp_path):
+    made, _, _ = mini
+    given = ["--model", str(made.folder), "--adapter", str(made.adapter), "--recipe", made.recipe, "--threads", "1"]
+    given += ["--exports", str(exports), "--seconds", "0.5", "--repeats", "1"]
+    bench([*given, "--out", str(tmp_path / "r.json")])
+    result = read_result(tmp_path / "r.json")
+    assert result.settings["failed"] == {} and set(result.settings["absent"]) <= {"openvino"}
+    ways = {"torch", "onnxruntime", "openvino", "libharken in onnxruntime", *(f"libharken {d}" for d in encode.DTYPES)}
+    for what in ("a sound of 0.5 s", "a sentence", "16 sentences"):
+        assert {row["way"] for row in result.rows if row["input"] == what} == ways - set(result.settings["absent"])
+    assert all(0 < row["ms_min"] <= row["ms_median"] and row["cosine"] > 0.99 for row in result.rows)
+    assert "libharken in onnxruntime" in markdown([result])
+
+
+def test_without_the_export_the_bench_names_what_it_cannot_run(bench, mini, exports, tmp_path):
+    made, _, _ = mini
+    for dtype in encode.DTYPES:
+        (tmp_path / dtype).symlink_to(exports / dtype)
+    embedder = harken.load(made.folder, adapter=made.adapter, recipe=made.recipe, device="cpu", dtype="float32")
+    ways = encode.find_ways(embedder, tmp_path, 1)
+    assert set(ways.absent) == {"onnxruntime", "openvino", "libharken in onnxruntime"}
+    assert set(ways.found) == {"torch", *(f"libharken {dtype}" for dtype in encode.DTYPES)}
+
+
+def test_a_program_in_c_tells_what_it_takes(built, exports, tmp_path):
+    rows = {row["what"]: row for row in footprint.c_programs(built / "libharken.so", exports, tmp_path)}
+    assert set(rows) == {"C, libharken in onnxruntime", *(f"C, libharken {dtype}" for dtype in encode.DTYPES)}
+    own, other = rows["C, libharken float32"], rows["C, libharken in onnxruntime"]
+    assert 0 < own["private_bytes"] <= own["resident_bytes"] < other["resident_bytes"]
+    assert other["library_bytes"] > own["library_bytes"] > 100_000
+    with pytest.raises(errors.BackendError, match="manifest.json"):
+        footprint.c_programs(built / "libharken.so", tmp_path, tmp_path)
