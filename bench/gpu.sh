@@ -64,6 +64,18 @@ part "kernels are right" 150 $python -P -m pytest -q -x tests/kernels --ignore t
 part "models are right" 90 $python -P -m pytest -q tests/engine/models
 part "the engine is right" 150 $python -P -m pytest -q tests/engine/test_cuda.py
 
+# The C++ library: its CUDA part is built here where nvcc is, and its tests find the device themselves.
+cpp_is_right() {
+    local tree=build/gpu
+    command -v nvcc >/dev/null || { echo "nvcc is not here: the CUDA part of the C++ library is not built"; return 1; }
+    cmake -S csrc -B $tree -DHARKEN_CUDA=ON -DHARKEN_STATIC=OFF "-DPython_EXECUTABLE=$(command -v "$python")" >"$tree.log" 2>&1 &&
+        cmake --build $tree --parallel "$(nproc)" >>"$tree.log" 2>&1 || { tail -n 40 "$tree.log"; return 1; }
+    ctest --test-dir $tree --tests-regex cuda --output-on-failure --no-tests=error
+}
+export -f cpp_is_right
+export python
+[[ $device == cuda ]] && mkdir -p build && part "C++ on CUDA is right" 240 bash -c cpp_is_right
+
 kernels=$out/${stamp}_kernels_$card.jsonl
 # Lines are added to it, one bench after the other.
 [[ -z $only || "bench logmel pool topk glue" == *"$only"* ]] && rm -f "$kernels"
@@ -85,6 +97,8 @@ bench "server omni-3b" 60 "$out/${stamp}_server_omni-3b_$card.json" "${scenarios
 bench "encode omni-3b float8, compiled" 120 "$out/${stamp}_encode_omni-3b_float8_$card.json" "${encode[@]}" \
     --arch omni-3b $tiny --float8 --compile
 bench "encode qwen2-audio" 90 "$out/${stamp}_encode_qwen2-audio_$card.json" "${encode[@]}" --arch qwen2-audio $tiny
+bench "train omni-7b" 150 "$out/${stamp}_train_omni-7b_$card.json" harken.bench.training.run --device "$device" \
+    --arch omni-7b $tiny --batch 16 --steps 2 --rounds 2 --max-tokens 8192 --workers 4
 
 echo
 ((${#made[@]})) && $python -P -m harken.bench.report "${made[@]}"

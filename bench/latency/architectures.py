@@ -28,6 +28,7 @@ from ...engine.models.weights import Weights
 from ...engine.placement import DTYPES
 from ...engine.recipes import Recipe, get_recipe
 from .rivals import TransformersPath
+from .workload import WORDS
 
 ARCHS = ("omni-3b", "omni-7b", "qwen2-audio", "midasheng")
 _SPECIAL = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|im_start|>", "<|im_end|>", "<|endoftext|>")
@@ -201,11 +202,11 @@ def _mean_recipe(kind: str) -> Recipe:
 
 
 def _write_tokenizer(folder: Path) -> int:
-    """A tokenizer that takes every word for the same token, so that prompts are about as long as the real ones'."""
-    tokenizer = Tokenizer(models.WordLevel({"word": 0}, unk_token="word"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    """A tokenizer of whole words, so that prompts are about as long as the real ones'; all but the workload's are one token."""
     # Room for the ids that stand for images and videos.
-    tokenizer.add_tokens([f"<|unused{i}|>" for i in range(9)])
+    words = ["word", *(f"<|unused{i}|>" for i in range(9)), *WORDS]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="word"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in _SPECIAL])
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": _SPECIAL[-1], "eos_token": _SPECIAL[-2]}

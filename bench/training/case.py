@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,6 +95,7 @@ def open_model(settings: TrainSettings, arch: str | None, *, tiny: bool) -> Trai
     else:
         device, dtype = torch.device(settings.run.device or "cpu"), DTYPES[settings.run.dtype]
         made = build(arch, device=device, dtype=dtype, tiny=tiny)
+        spread(made.rival_model)
         backbone = OmniBackbone(made.folder, dtype=dtype, trains_tower=True, model=made.rival_model)
         backbone.model.requires_grad_(False)
         if settings.run.gradient_checkpointing:
@@ -109,6 +111,18 @@ def open_model(settings: TrainSettings, arch: str | None, *, tiny: bool) -> Trai
             nn.init.normal_(parameter, std=B_STD)
     embedder.after_step()
     return embedder
+
+
+@torch.no_grad()
+def spread(model: Any) -> None:
+    """Scale random weights so that inputs that differ have states that differ.
+
+    As transformers draws them all inputs come near one vector, and the gradient of the loss is what rounding leaves.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            wanted = 1.0 if "embed_tokens" in name else parameter[0].numel() ** -0.5
+            parameter.mul_(wanted / parameter.float().std())
 
 
 def open_case(settings: TrainSettings, embedder: TrainableEmbedder) -> Case:

@@ -30,24 +30,23 @@ Make = Callable[[dict[str, Any], list[dict[str, str]], "Watch"], Any]
 class Watch:
     """What is read off a trainer while it runs."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, *, wants_gradient: bool) -> None:
         from transformers import TrainerCallback
 
-        watch, self.ends, self.loss, self.parts = self, [], torch.tensor(0.0), {}
+        self.ends: list[float] = []
+        self.loss = torch.tensor(0.0)
+        self.parts: dict[str, torch.Tensor] = {}
+        watch = self
 
         class Callback(TrainerCallback):
             def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-                if watch.wants_gradient:
+                if wants_gradient:
                     watch.parts = gradients(case)
 
             def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 watch.ends.append(now(case.device))
 
         self.callback = Callback()
-        self.ends: list[float]
-        self.loss: torch.Tensor
-        self.parts: dict[str, torch.Tensor]
-        self.wants_gradient = False
 
 
 class Rival:
@@ -57,13 +56,12 @@ class Rival:
         self._case, self._make, self._workers = case, make, workers
 
     def gradient(self) -> Gradient:
-        watch = Watch(self._case)
-        watch.wants_gradient = True
+        watch = Watch(self._case, wants_gradient=True)
         self._train(range(1), 0.0, watch)
         return Gradient(float(watch.loss), watch.parts)
 
     def seconds(self, first: int, num: int) -> list[float]:
-        watch = Watch(self._case)
+        watch = Watch(self._case, wants_gradient=False)
         self._train(range(first, first + num + 1), self._case.settings.optim.lr, watch)
         return [later - sooner for sooner, later in zip(watch.ends, watch.ends[1:])]
 

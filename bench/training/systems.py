@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ...training.loop import Loop
+from ...training.lora import lora_layers
 from ...training.stages.contrastive import ContrastiveTask, PairSource
 from .case import Case
 
@@ -61,8 +62,8 @@ class Tolerance:
 
 
 EXACT = Tolerance(1e-4, 0.999)
-ROUNDED_FEATURES = Tolerance(1e-2, 0.99)
-HALF = Tolerance(5e-2, 0.9)
+ROUNDED_FEATURES = Tolerance(1e-3, 0.999)
+HALF = Tolerance(2e-2, 0.95)
 
 
 def gate(systems: Sequence[System], dtype: str) -> tuple[dict[str, Agreement], dict[str, str]]:
@@ -120,11 +121,18 @@ def now(device: torch.device) -> float:
 
 
 class Harken:
-    """Steps of `training.loop.Loop`; each turn is a loop of its own, as it is with the rivals."""
+    """Steps of `training.loop.Loop`; each turn is a loop of its own, as it is with the rivals.
 
-    def __init__(self, case: Case, source: PairSource, *, grad_cache: bool) -> None:
+    Args:
+        grad_cache: as `RunSettings`.
+        draws_ahead: the next batch is drawn while a step runs, as in training. A tower that runs every time would take a
+            core of its own that no rival has.
+    """
+
+    def __init__(self, case: Case, source: PairSource, *, grad_cache: bool, draws_ahead: bool) -> None:
         run = replace(case.settings.run, grad_cache=grad_cache)
         self._case, self._source, self._settings = case, source, replace(case.settings, run=run)
+        self._draws_ahead = draws_ahead
 
     def gradient(self) -> Gradient:
         task = self._task(num_steps=1)
@@ -147,17 +155,20 @@ class Harken:
         return [later - sooner for sooner, later in zip(ends, ends[1:])]
 
     def _task(self, num_steps: int) -> ContrastiveTask:
-        optim = replace(self._settings.optim, num_steps=num_steps)
+        optim = replace(self._settings.optim, num_steps=num_steps if self._draws_ahead else 0)
         return ContrastiveTask(self._case.embedder, self._source, replace(self._settings, optim=optim))
 
 
 def harken_systems(case: Case) -> list[System]:
     """harken's ways; the first has features as exact as a rival's."""
-    merged = sum(layer.harken_merged.nbytes for layer in case.embedder.modules() if hasattr(layer, "harken_merged"))
+    merged = sum(layer.harken_merged.nbytes for layer in lora_layers(case.embedder))
     ways = {"harken": (case.source, False), "harken, grad cache": (case.source, True)}
     if case.live is not None:
         ways = {"harken, tower each step": (case.live, False), **ways}
-    made = {name: Harken(case, source, grad_cache=cached) for name, (source, cached) in ways.items()}
+    made = {
+        name: Harken(case, source, grad_cache=cached, draws_ahead=source is case.source)
+        for name, (source, cached) in ways.items()
+    }
     return [
         System(name, one.gradient, one.seconds, case.live is not None and ways[name][0] is case.source, merged)
         for name, one in made.items()

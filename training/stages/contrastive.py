@@ -79,8 +79,9 @@ class ContrastiveTask:
         self._batch = Ahead(
             lambda step: self.source.draw(step, parallel.own_part(settings.batch.batch_size)), settings.optim.num_steps
         )
-        self.lora_parameters = {n: p for n, p in named.items() if ".lora_" in n}
-        self.head_parameters = {n: p for n, p in named.items() if ".lora_" not in n} | dict(self.loss_parameters)
+        heads = {n: p for n, p in named.items() if ".lora_" not in n}
+        self.lora_parameters: Mapping[str, nn.Parameter] = {n: p for n, p in named.items() if ".lora_" in n}
+        self.head_parameters: Mapping[str, nn.Parameter] = heads | dict(self.loss_parameters)
 
     def start(self) -> None:
         """Take over `init`, then whiten the heads, as the settings say."""
