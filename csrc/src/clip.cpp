@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <utility>
 
 #include "error.h"
 #include "resample.h"
@@ -11,6 +13,7 @@ namespace {
 
 // Read past the cut, so that the resampler sees what follows it.
 constexpr double kMarginS = 0.25;
+constexpr double kSilenceFrameS = 0.02;
 
 std::size_t samples_of(double seconds, std::uint32_t rate_hz) {
     return static_cast<std::size_t>(std::nearbyint(seconds * rate_hz));
@@ -46,7 +49,34 @@ std::vector<float> prepare_clip(std::span<const float> samples, std::uint32_t sa
     if (clip.empty()) throw Error(HARKEN_AUDIO_ERROR, name + ": is shorter than one sample at " + std::to_string(rate_hz) + " Hz");
     if (!whole) clip.resize(std::min(clip.size(), std::max<std::size_t>(1, samples_of(recipe.max_audio_s, rate_hz))));
     clip.resize(std::max(clip.size(), samples_of(recipe.min_audio_s, rate_hz)));
+    if (recipe.silence_db && static_cast<double>(clip.size()) / rate_hz > recipe.max_audio_s)
+        return drop_silences(std::move(clip), rate_hz, *recipe.silence_db, recipe.silence_s);
     return clip;
+}
+
+std::vector<float> drop_silences(std::vector<float> samples, std::uint32_t rate_hz, double silence_db, double silence_s) {
+    const std::size_t size = std::max<std::size_t>(1, samples_of(kSilenceFrameS, rate_hz));
+    std::vector<double> power;
+    for (std::size_t first = 0; first < samples.size(); first += size) {
+        const std::size_t end = std::min(samples.size(), first + size);
+        double sum = 0;
+        for (std::size_t i = first; i < end; ++i) sum += static_cast<double>(samples[i]) * samples[i];
+        power.push_back(sum / static_cast<double>(end - first));
+    }
+    if (power.empty()) return samples;
+    const double loud = *std::max_element(power.begin(), power.end()) * std::pow(10, -silence_db / 10);
+    std::size_t kept = 0;
+    for (std::size_t run = 0, next; run < power.size(); run = next) {
+        const bool silent = power[run] < loud;
+        for (next = run + 1; next < power.size() && (power[next] < loud) == silent;) ++next;
+        const std::size_t first = run * size, end = std::min(samples.size(), next * size);
+        if (silent && static_cast<double>(end - first) > silence_s * rate_hz) continue;
+        std::copy(samples.begin() + static_cast<std::ptrdiff_t>(first), samples.begin() + static_cast<std::ptrdiff_t>(end),
+                  samples.begin() + static_cast<std::ptrdiff_t>(kept));
+        kept += end - first;
+    }
+    samples.resize(kept);
+    return samples;
 }
 
 std::vector<std::span<const float>> cut_windows(std::span<const float> samples, std::uint32_t rate_hz, const Recipe& recipe) {

@@ -72,7 +72,11 @@ Recipe read_recipe(const Json& json, const std::string& where) {
         recipe.max_text_tokens = static_cast<std::size_t>(value->as_int());
     }
     recipe.strip_text_end = json.at("strip_text_end").as_bool();
-    if (json.find("silence_db") != nullptr) refuse(where, "silence_db", "is set; libharken drops no silences");
+    if (const Json* value = json.find("silence_db")) {
+        recipe.silence_db = value->as_double();
+        if (!(*recipe.silence_db >= 0 && *recipe.silence_db <= 1000)) refuse(where, "silence_db", "must lie in 0 to 1000 dB");
+        recipe.silence_s = seconds(json, "silence_s", where);
+    }
     return recipe;
 }
 

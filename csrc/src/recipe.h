@@ -26,6 +26,8 @@ struct Recipe {
     LongAudio long_audio = LongAudio::truncate;
     std::optional<std::size_t> max_text_tokens;
     bool strip_text_end = false;
+    std::optional<double> silence_db;  ///< how far below the loudest 20 ms is silence, in clips that are cut into windows
+    double silence_s = 1;              ///< longer silences are dropped
 };
 
 /// \throws Error  HARKEN_MODEL_ERROR: a field is missing, or has a value that libharken does not know

@@ -57,7 +57,7 @@ void numbers_that_cannot_be() {
         {"\"max_audio_s\":2.0", "\"max_audio_s\":0.0"},
         {"\"max_audio_s\":2.0", "\"max_audio_s\":1e300"},
         {"\"max_text_tokens\":40", "\"max_text_tokens\":0"},
-        {"\"silence_db\":null", "\"silence_db\":40.0"},
+        {"\"silence_db\":null", "\"silence_db\":-40.0"},
         {"\"model\":{", "\"modle\":{"},
     };
     for (const auto& [before, after] : before_and_after) {

@@ -89,8 +89,8 @@ def _check(embedder: Embedder) -> None:
         raise ModelError(
             f"{embedder.folder}: libharken knows linear projectors; this is a {type(model.projector).__name__}"
         )
-    if recipe.silence_db is not None or recipe.long_audio == "chunk-attention":
-        raise ModelError(f"recipe {recipe.name!r} drops silences or attends to chunks, which libharken does not")
+    if recipe.long_audio == "chunk-attention":
+        raise ModelError(f"recipe {recipe.name!r} attends to chunks, which libharken does not")
 
 
 def _model(embedder: Embedder) -> dict[str, Any]:

@@ -99,6 +99,21 @@ def test_recipes(core, omni, tmp_path, name, changes):
     check_same(core, omni, export(out=tmp_path / "bundle", to="bundle", **args), recipe)
 
 
+def test_long_silences_are_dropped_before_a_sound_is_cut(core, omni, tmp_path):
+    recipe = replace(
+        get_recipe("lco-embedding-3b"), max_audio_s=1.0, long_audio="window-mean", silence_db=40.0, silence_s=0.3
+    )
+    bundle = export(out=tmp_path / "bundle", to="bundle", **{**omni.args, "recipe": recipe})
+    model = core.Model(str(bundle), num_threads=1)
+    embedder = harken.load(omni.folder, adapter=omni.adapter, recipe=recipe, device="cpu", dtype="float32")
+    pause = np.zeros(9001, np.float32)
+    parts = [tiny.wave(9000, seed=1), pause, tiny.wave(7321, seed=2), 1e-4 * tiny.wave(8000, seed=3), pause[:1000]]
+    clip, heard = (np.concatenate(some) for some in (parts, parts[::2]))
+    got = model.encode_audio([(clip, 16000), (heard, 16000), (np.concatenate(parts[:2])[:15999], 16000)])
+    want = embedder.encode_audio([(clip, 16000), (heard, 16000), (np.concatenate(parts[:2])[:15999], 16000)])
+    np.testing.assert_allclose(got, want, atol=VECTOR_BUNDLE)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int8"])
 def test_narrow_weights(core, mini, tmp_path, dtype):
     bundle = export(out=tmp_path / "bundle", to="bundle", dtype=dtype, **mini.args)
