@@ -77,6 +77,8 @@ inline __m512i add_products(__m512i sum, Int16s x, Int16s y) {
     return _mm512_add_epi32(sum, _mm512_madd_epi16(x, y));
 }
 typedef __m512i IntSum;
+// Said outright: a compiler that chooses may round one loop otherwise than another.
+inline Vec add_product(Vec sum, Vec x, Vec y) { return _mm512_fmadd_ps(x, y, sum); }
 #elif HARKEN_LANES == 8
 inline __m128 sums(__m256 a, __m256 b, __m256 c, __m256 d) {
     const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
@@ -98,9 +100,11 @@ inline Int16s widen_int8(const int8_t* p) {
 }
 inline void store_int16(int16_t* p, Int16s v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 typedef __m256i IntSum;
+inline Vec add_product(Vec sum, Vec x, Vec y) { return _mm256_fmadd_ps(x, y, sum); }
 inline IntSum add_products(IntSum sum, Int16s x, Int16s y) { return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y)); }
 #else
 typedef IntVec IntSum;
+inline Vec add_product(Vec sum, Vec x, Vec y) { return sum + x * y; }
 typedef int16_t Int16s __attribute__((vector_size(16)));
 typedef int16_t LooseInt16s __attribute__((vector_size(16), aligned(2), may_alias));
 template <typename V>
@@ -156,7 +160,7 @@ struct Float32 {
     static Vec row(const float* p) { return load(p); }
     static Vec query(const float* p) { return load(p); }
     static void store(float* p, Vec v) { *reinterpret_cast<LooseVec*>(p) = v; }
-    static Vec add(Vec sum, Vec x, Vec y) { return sum + x * y; }
+    static Vec add(Vec sum, Vec x, Vec y) { return add_product(sum, x, y); }
     static Four total(Vec a, Vec b, Vec c, Vec d) { return reinterpret_cast<Four>(sums(a, b, c, d)); }
 };
 struct Float16 : Float32 {

@@ -148,7 +148,7 @@ void kernels_of_every_instruction_set() {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             half[i] = float_to_half(rows[i]);
             brain[i] = float_to_bfloat16(rows[i]);
-            bytes[i] = static_cast<std::int8_t>(std::max(-128.0f, rows[i] * 129));
+            bytes[i] = static_cast<std::int8_t>(std::clamp(rows[i] * 129, -128.0f, 127.0f));
         }
         for (std::size_t i = 0; i < queries.size(); ++i) fixed[i] = static_cast<std::int16_t>(queries[i] * 32767);
         const void* starts[4][16];
