@@ -99,6 +99,8 @@ class LiveMels:
     ) -> None:
         self._end, self._verdicts = front_end(folder), verdicts
         self._rate_hz, self._max_s = self._end.spec.sample_rate_hz, max_s
+        # What is blanked becomes zeros, which are loud in decibels.
+        self.zero_is_quiet = self._end.spec.name.startswith("whisper")
         self._min_samples = max(round(min_s * self._rate_hz), self._end.min_samples)
 
     def of(self, rows: Sequence[Row]) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ import numpy as np
 from ..engine.bulk.fetch import ParquetSounds
 from ..errors import InputError
 from . import parallel
-from .data import Clip, Row, Rows, load_manifest, read_dataset
+from .data import DATASETS, Clip, Row, Rows, load_manifest, read_dataset
 from .data.adapter import split_name
 from .data.index import Index, IndexedRows, has_index, ids_of, write_index
 from .data.shards import FolderShard, ListShard, ParquetShard, RowShard, Shard, TarShard, find_shards
@@ -71,7 +71,7 @@ def read_rows(sources: Sequence[SourceSettings]) -> Rows:
         rows = _manifest(source) if source.dataset == MANIFEST else _published(source)
         found.rows += rows.rows
         found.problems += rows.problems
-    _without_repeats([found.rows], [])
+    _without_repeats([found.rows], np.arange(len(found.rows)), [])
     return found
 
 
@@ -112,15 +112,14 @@ def open_sources(sources: Sequence[SourceSettings], folder: Path, mix: int) -> F
             parts.append(rows.rows)
             problems += rows.problems
             kept.append(np.ones(len(rows.rows), bool))
-    is_first = _without_repeats(parts, problems)
-    numbers = np.flatnonzero(np.concatenate(kept) & is_first)
+    numbers = _without_repeats(parts, np.flatnonzero(np.concatenate(kept)), problems)
     return FoundRows(IndexedRows(parts, parquets, mix, numbers), problems)
 
 
 def _shards(source: SourceSettings) -> list[Shard]:
     if source.audio_dir is not None or source.options:
         raise InputError(f"{source.path}: {source.dataset} takes neither audio_dir nor options")
-    shards = find_shards([source.path])
+    shards = find_shards([_place(source)])
     odd = [shard.name for shard in shards if not isinstance(shard, SHARDED[source.dataset])]
     if odd:
         raise InputError(f"{source.path}: {source.dataset} was wanted, and {odd[0]} is none ({len(odd)} are not)")
@@ -128,37 +127,45 @@ def _shards(source: SourceSettings) -> list[Shard]:
 
 
 def _name(source: SourceSettings) -> str:
-    """Of a source's index: the same from every working folder and for every split."""
-    path = source.path if "://" in source.path else os.path.abspath(source.path)
-    return f"{source.dataset}-{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+    """Of a source's index, whatever split of it is wanted."""
+    return f"{source.dataset}-{hashlib.sha256(_place(source).encode()).hexdigest()[:12]}"
 
 
-def _without_repeats(parts: Sequence[Sequence[Row]], problems: list[str]) -> np.ndarray:
-    """[rows of all parts] False where an earlier row of the same part has the id; each is a problem.
+def _place(source: SourceSettings) -> str:
+    """The path, the same from every working folder."""
+    return source.path if "://" in source.path else os.path.abspath(source.path)
+
+
+def _without_repeats(parts: Sequence[Sequence[Row]], numbers: np.ndarray, problems: list[str]) -> np.ndarray:
+    """The numbers, counted over all parts, without rows whose id an earlier row of the same index has; each is a problem.
 
     Raises:
-        InputError: rows of two parts have one id, or of one part that is a list.
+        InputError: rows of two parts have one id, or two rows of a list.
     """
     ends = np.cumsum([len(part) for part in parts])
-    hashes = np.fromiter((hash(i) for part in parts for i in ids_of(part)), np.int64, int(ends[-1]) if parts else 0)
-    is_first = np.ones(len(hashes), bool)
+    hashes = np.fromiter((hash(i) for part in parts for i in ids_of(part)), np.int64, int(ends[-1]))[numbers]
     order = np.argsort(hashes, kind="stable")
     again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
     seen: dict[str, int] = {}
-    for number in sorted({int(order[i]) for place in again for i in (place - 1, place)}):
+    repeats: list[int] = []
+    for place in sorted({int(order[i]) for i in (*again, *(again - 1))}):
+        number = int(numbers[place])
         part = int(np.searchsorted(ends, number, side="right"))
         row_id = parts[part][number - (int(ends[part - 1]) if part else 0)].id
         if row_id not in seen:
             seen[row_id] = part
         elif seen[row_id] == part and isinstance(parts[part], Index):
-            is_first[number] = False
+            repeats.append(place)
             problems.append(f"{row_id}: the id is there twice; the first row counts")
         else:
             raise InputError(f"the id {row_id!r} is in two sources; wanted ids that differ")
-    return is_first
+    return np.delete(numbers, repeats)
 
 
 def _published(source: SourceSettings) -> Rows:
+    if source.dataset not in DATASETS:
+        known = ", ".join((MANIFEST, *SHARDED, *DATASETS))
+        raise InputError(f"dataset is {source.dataset!r}; wanted one of {known}")
     return read_dataset(
         source.dataset, source.path, source.audio_dir, source.split, strict=False, **dict(source.options)
     )

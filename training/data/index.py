@@ -34,7 +34,7 @@ from ...engine.cli.output import progress_bar
 from ...errors import AudioError, FileFormatError, InputError
 from .record import RecordError
 from .row import Row
-from .shards import ParquetShard, Shard, StoredSound
+from .shards import ParquetShard, Shard, StoredSound, listed
 
 _BLOCK = 4096
 _SCHEMA = pa.schema(
@@ -69,7 +69,7 @@ def write_index(folder: Path, name: str, shards: Sequence[Shard]) -> None:
         with progress_bar("reading texts", len(shards)) as advance:
             block: list[dict[str, Any]] = []
             for number, shard in enumerate(shards):
-                for get in shard.gets(parquets):
+                for get in listed(shard, parquets):
                     try:
                         block.append(_packed(get(), number if isinstance(shard, ParquetShard) else -1))
                     except (RecordError, AudioError, OSError) as error:
@@ -85,7 +85,8 @@ def write_index(folder: Path, name: str, shards: Sequence[Shard]) -> None:
         raise InputError(f"{shards[0].name}: not one row in {len(shards)} shards{first}")
     os.replace(temporary, folder / f"{name}.arrow")
     told = {"shards": _sizes(shards), "problems": problems}
-    (folder / f"{name}.json").write_text(json.dumps(told, ensure_ascii=False) + "\n")
+    temporary.write_text(json.dumps(told, ensure_ascii=False) + "\n")
+    os.replace(temporary, folder / f"{name}.json")
 
 
 def has_index(folder: Path, name: str) -> bool:
@@ -132,9 +133,9 @@ class Index(Sequence[Row]):
         changed = sorted(shard for shard in before.keys() | now.keys() if before.get(shard) != now.get(shard))
         if changed:
             raise InputError(
-                f"{changed[0]}: has {now.get(changed[0], 'no')} bytes now and had {before.get(changed[0], 'none')} when "
-                f"{path} was written ({len(changed)} shards differ); if the data was meant to change, delete {path.name} "
-                f"and {name}.json"
+                f"{changed[0]}: its size is {now.get(changed[0])} now and was {before.get(changed[0])} when {path} was "
+                f"written ({len(changed)} shards differ); if the data was meant to change, delete {path.name} and "
+                f"{name}.json"
             )
         self._columns = [self._table[name] for name in _SCHEMA.names if name not in ("split", "group")]
         self._parquets = parquets

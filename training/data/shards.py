@@ -68,11 +68,25 @@ def find_shards(inputs: Sequence[str | Path]) -> list[Shard]:
     return shards
 
 
+def listed(shard: Shard, parquets: ParquetSounds) -> list[Get]:
+    """What gives the rows of a shard.
+
+    Raises:
+        FileFormatError, InputError: it cannot be read.
+    """
+    try:
+        return shard.gets(parquets)
+    except pa.ArrowException as error:
+        raise FileFormatError(f"{shard.name}: cannot be read: {error}") from None
+    except OSError as error:
+        raise InputError(f"{shard.name}: cannot be read: {error.strerror or error}") from None
+
+
 def every_row(shards: Sequence[Shard]) -> Iterator[Row | str]:
     """All rows, shard after shard; a line instead of each that cannot be read."""
     parquets = ParquetSounds()
     for shard in shards:
-        for get in shard.gets(parquets):
+        for get in listed(shard, parquets):
             try:
                 yield get()
             except (RecordError, AudioError, OSError) as error:

@@ -103,12 +103,18 @@ def open_features(settings: TrainSettings, backbone: Backbone, *rows: Sequence[R
     """What the model hears: cached outputs of the frozen tower, or log-mel frames where the tower is trained."""
     recipe = None if settings.stage == "rerank" else run_recipe(settings)
     if backbone.trains_tower:
-        return LiveMels(
+        live = LiveMels(
             backbone.folder,
             max_s=recipe.max_audio_s if recipe else 30.0,
             min_s=recipe.min_audio_s if recipe else 0.0,
             verdicts=Path(settings.out) / "sounds",
         )
+        if settings.batch.mask_probability and not live.zero_is_quiet:
+            raise InputError(
+                f"batch.mask_probability is {settings.batch.mask_probability}; wanted 0 for log-mel frames in decibels, "
+                "where the zeros of a blank are loud"
+            )
+        return live
     folder = Path(settings.data.features or Path(settings.out) / "features")
     if not (folder / "clips.json").is_file():
         if parallel.is_first():

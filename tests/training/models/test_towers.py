@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from harken.engine.cli.app import app
 from harken.engine.models.load import load_model
 from harken.engine.recipes import get_recipe
-from harken.errors import ModelError
+from harken.errors import InputError, ModelError
 from harken.training import commands_train
 from harken.training.data import Row
 from harken.training.listening import LiveMels
@@ -182,6 +182,12 @@ def test_three_steps_of_the_tower_alone_lower_the_loss(kind, checkpoints, sounds
     assert found[4] < found[1]
 
 
+def test_blanks_in_decibels_are_refused(checkpoints, sounds, tmp_path):
+    made = settings(checkpoints["midasheng"], sounds, tmp_path, recipe="alm2vec", lora=dict(parts=["tower"]))
+    with pytest.raises(InputError, match="mask_probability is 0.5; wanted 0"):
+        make_task(made)
+
+
 def test_a_checkpoint_whose_tower_lacks_a_tensor_is_refused(checkpoints, tmp_path):
     import shutil
 
@@ -221,10 +227,14 @@ def test_the_merged_checkpoint_has_the_states_of_the_model_with_its_adapter(kind
                 wave, sampling_rate=16000, return_tensors="pt", return_attention_mask=True
             )
             ids, _ = pad_right([prompt])
-            states = theirs.model(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                input_features=heard["input_features"],
-                feature_attention_mask=heard["attention_mask"],
-            ).last_hidden_state[0].mean(0)
+            states = (
+                theirs.model(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    input_features=heard["input_features"],
+                    feature_attention_mask=heard["attention_mask"],
+                )
+                .last_hidden_state[0]
+                .mean(0)
+            )
     torch.testing.assert_close(states, wanted, rtol=0, atol=tolerances.HIDDEN_FP32)
