@@ -16,8 +16,10 @@ namespace harken {
 namespace {
 
 constexpr std::size_t kMaxK = 1024, kMaxWidth = 65536;
-// Rows scored before their scores are looked at, and what they may take in a second cache.
-constexpr std::size_t kMaxBlockRows = 256, kBlockBytes = 256 << 10;
+// Rows scored before their scores are looked at, and what they may take: of a batch of queries, part of a second cache. A few
+// queries meet each row once, and a larger block stops them less often.
+constexpr std::size_t kMaxBlockRows = 1024, kFewQueries = 4;
+constexpr std::size_t kBatchBlockRows = 256, kBlockRowBytes = 1024;
 // Queries that meet a block at a time, and queries of one pass over the corpus.
 constexpr std::size_t kQueryGroup = 48, kPassQueries = 1024;
 // Queries are padded with zeros to whole registers of any instruction set.
@@ -136,7 +138,7 @@ class Scan {
           queries_(queries),
           num_queries_(num_queries),
           keepers_(num_queries),
-          scores_(std::min(num_queries, kQueryGroup) * kMaxBlockRows),
+          scores_(std::min(num_queries, kQueryGroup) * block_rows),
           block_rows_(block_rows),
           first_bad_(corpus.num_rows) {
         for (Keeper& keeper : keepers_) keeper.begin(k);
@@ -152,7 +154,7 @@ class Scan {
             const std::size_t count = std::min(kQueryGroup, num_queries_ - q);
             score(q, count);
             if (q == 0) look_for_bad();
-            for (std::size_t i = 0; i < count; ++i) keep_best(q + i, scores_.data() + i * kMaxBlockRows);
+            for (std::size_t i = 0; i < count; ++i) keep_best(q + i, scores_.data() + i * block_rows_);
         }
     }
 
@@ -179,7 +181,7 @@ class Scan {
         const TopkKernels& table = topk_kernels();
         if (corpus_.dtype == DType::int8) {
             table.dots_int8(rows_, num_scored_, corpus_.width, queries_.fixed(q), queries_.stride(), count,
-                            scores_.data(), kMaxBlockRows);
+                            scores_.data(), block_rows_);
             scale(q, count);
             return;
         }
@@ -187,7 +189,7 @@ class Scan {
                           : corpus_.dtype == DType::float16 ? table.dots_float16
                                                             : table.dots_bfloat16;
         dots(rows_, num_scored_, corpus_.width, queries_.rounded(q), queries_.stride(), count, scores_.data(),
-             kMaxBlockRows);
+             block_rows_);
     }
 
     void scale(std::size_t q, std::size_t count) {
@@ -195,7 +197,7 @@ class Scan {
         for (std::size_t i = 0; i < num_kept_; ++i)
             scales[i] = corpus_.scales ? corpus_.scales[first_ + kept_[i]] : 1.0f;
         for (std::size_t j = 0; j < count; ++j) {
-            float* scores = scores_.data() + j * kMaxBlockRows;
+            float* scores = scores_.data() + j * block_rows_;
             const float step = queries_.step(q + j);
             for (std::size_t i = 0; i < num_kept_; ++i) scores[i] = scores[i] * step * scales[i];
         }
@@ -234,7 +236,7 @@ class Scan {
     const Queries& queries_;
     std::size_t num_queries_;
     std::vector<Keeper> keepers_;
-    Buffer<float> scores_;  // [query group, kMaxBlockRows]
+    Buffer<float> scores_;  // [query group, block_rows_]
     std::size_t block_rows_, first_bad_;
     // The block's rows that are searched.
     std::size_t first_ = 0, num_kept_ = 0, num_scored_ = 0;
@@ -248,8 +250,9 @@ std::size_t pass(const Corpus& corpus, const float* queries, std::size_t num_que
                  ThreadPool& pool) {
     const Queries packed(corpus, queries, num_queries);
     const std::size_t row_bytes = corpus.width * dtype_bytes(corpus.dtype);
+    const std::size_t max_rows = num_queries <= kFewQueries ? kMaxBlockRows : kBatchBlockRows;
     const std::size_t block_rows =
-        std::clamp<std::size_t>(kBlockBytes / row_bytes / kTopkGroup * kTopkGroup, kTopkGroup, kMaxBlockRows);
+        std::clamp<std::size_t>(max_rows * kBlockRowBytes / row_bytes / kTopkGroup * kTopkGroup, kTopkGroup, max_rows);
     const std::size_t num_blocks = (corpus.num_rows + block_rows - 1) / block_rows;
     const std::size_t num_scans = std::min<std::size_t>(static_cast<std::size_t>(pool.size()), num_blocks);
     std::vector<Scan> scans;

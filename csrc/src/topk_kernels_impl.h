@@ -10,6 +10,7 @@
 ///     x = row[r][s * lanes ...], y = query[q][s * lanes ...], sum[r][q] += x * y
 ///
 /// A batch of queries meets rows that were widened once to float32 (int8: to int16) in a block that stays in the first cache.
+/// A few queries wait for memory alone: they meet rows one after another, which is read faster than several side by side.
 /// int8 sums are exact in int32 over a piece of 512: 128 * 32767 * 512 < 2^31.
 /// Everything is in an unnamed namespace and calls no inline function of the standard library (see cmake/isa.cmake).
 /// Source: own.
@@ -38,6 +39,8 @@ constexpr size_t kBlockBytes = 24 << 10;
 constexpr size_t kMaxBlockRows = 64;
 // 8 rows of a whole piece.
 constexpr size_t kMaxBlockBytes = 64 << 10;
+// How far ahead rows are asked for that are read one after another; shorter rows lie close enough to go side by side.
+constexpr size_t kAheadBytes = 8 << 10, kShortRowBytes = 256, kLineBytes = 64;
 
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef float LooseVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
@@ -65,6 +68,10 @@ inline __m128i sums(__m512i a, __m512i b, __m512i c, __m512i d) {
 }
 inline Vec widen_float16(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline Vec widen_bfloat16(const uint16_t* p) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
 typedef __m512i Int16s;
 inline Int16s load_int16(const int16_t* p) { return _mm512_loadu_si512(p); }
@@ -147,6 +154,12 @@ inline IntSum add_products(IntSum sum, Int16s x, Int16s y) {
 }
 #endif
 
+#if HARKEN_LANES != 16
+inline Vec widen_bfloat16(const uint16_t* p) {
+    return reinterpret_cast<Vec>(__builtin_convertvector(*reinterpret_cast<const BitsVec*>(p), WideBitsVec) << 16);
+}
+#endif
+
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t FourInts __attribute__((vector_size(16)));
 
@@ -169,9 +182,7 @@ struct Float16 : Float32 {
 };
 struct Bfloat16 : Float32 {
     typedef uint16_t Row;
-    static Vec row(const uint16_t* p) {
-        return reinterpret_cast<Vec>(__builtin_convertvector(*reinterpret_cast<const BitsVec*>(p), WideBitsVec) << 16);
-    }
+    static Vec row(const uint16_t* p) { return widen_bfloat16(p); }
 };
 struct Int16 {
     typedef int16_t Row;
@@ -263,6 +274,48 @@ void piece(const typename Op::Row* const* rows, size_t num_rows, const typename 
             tile<Op, 8, 1>(rows + r, queries + q * query_stride, query_stride, num_steps, scores.at(r, q));
 }
 
+/// One row of whole cache lines and Q queries, asking for a row of as many on the way.
+template <typename Op, size_t Q>
+void one_row(const typename Op::Row* row, const typename Op::Row* next, const typename Op::Query* queries,
+             size_t query_stride, size_t num_steps, typename Op::Sum* out) {
+    constexpr size_t kLineSteps = kLineBytes / (Op::kStep * sizeof(typename Op::Row));
+    typename Op::Sum sum[Q] = {};
+    for (size_t line = 0; line < num_steps; line += kLineSteps) {
+        __builtin_prefetch(next + line * Op::kStep, 0, 2);
+#pragma GCC unroll 8
+        for (size_t i = 0; i < kLineSteps; ++i) {
+            const size_t s = line + i;
+            const auto x = Op::row(row + s * Op::kStep);
+#pragma GCC unroll 4
+            for (size_t q = 0; q < Q; ++q)
+                sum[q] = Op::add(sum[q], x, Op::query(queries + q * query_stride + s * Op::kStep));
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t q = 0; q < Q; ++q) out[q] = sum[q];
+}
+
+/// Up to Q queries and a piece of all rows, one after another.
+template <typename Op, size_t Q = kMaxQueries>
+void stream(const void* const* rows, size_t num_rows, size_t row_bytes, size_t begin, const typename Op::Query* queries,
+            size_t query_stride, size_t num_queries, size_t num_steps, Scores scores) {
+    if constexpr (Q > 1)
+        if (num_queries < Q)
+            return stream<Op, Q - 1>(rows, num_rows, row_bytes, begin, queries, query_stride, num_queries, num_steps,
+                                     scores);
+    const size_t ahead = (kAheadBytes + row_bytes - 1) / row_bytes;
+    const auto at = [&](size_t r) { return static_cast<const typename Op::Row*>(rows[r]) + begin; };
+    for (size_t r = 0; r < num_rows; r += 4) {
+        typename Op::Sum sum[4][Q];
+        for (size_t i = 0; i < 4; ++i) {
+            const size_t next = r + i + ahead < num_rows ? r + i + ahead : num_rows - 1;
+            one_row<Op, Q>(at(r + i), at(next), queries, query_stride, num_steps, sum[i]);
+        }
+#pragma GCC unroll 4
+        for (size_t q = 0; q < Q; ++q) scores.put(r, q, Op::total(sum[0][q], sum[1][q], sum[2][q], sum[3][q]));
+    }
+}
+
 /// Write num_elements of a row at its width, zeros up to a whole register.
 template <typename Op>
 void widen(const typename Op::Row* row, size_t num_elements, typename Op::Wide::Row* out) {
@@ -281,6 +334,14 @@ void dots(const void* const* rows, size_t num_rows, size_t width, const typename
     // Widened rows pay off where several groups of queries meet them, and are needed where a register would read past a row.
     const bool in_place = width % Op::kStep == 0 &&
                           (num_queries <= kMaxQueries || sizeof(typename Op::Row) == sizeof(typename Wide::Row));
+    const size_t row_bytes = width * sizeof(typename Op::Row);
+    if (row_bytes % kLineBytes == 0 && row_bytes >= kShortRowBytes && num_queries <= kMaxQueries) {
+        for (size_t begin = 0; begin < width; begin += Op::kPiece)
+            stream<Op>(rows, num_rows, row_bytes, begin, queries + begin, query_stride, num_queries,
+                       (width - begin < Op::kPiece ? width - begin : Op::kPiece) / Op::kStep,
+                       {scores, score_stride, begin != 0});
+        return;
+    }
     const size_t longest = width < Op::kPiece ? (width + Op::kStep - 1) / Op::kStep * Op::kStep : Op::kPiece;
     size_t block_rows = kBlockBytes / (longest * sizeof(typename Wide::Row)) / kTopkGroup * kTopkGroup;
     block_rows = block_rows < kTopkGroup ? kTopkGroup : block_rows > kMaxBlockRows ? kMaxBlockRows : block_rows;
@@ -288,8 +349,7 @@ void dots(const void* const* rows, size_t num_rows, size_t width, const typename
     for (size_t first = 0; first < num_rows; first += block_rows) {
         const size_t count = num_rows - first < block_rows ? num_rows - first : block_rows;
         const size_t next = first + count, num_next = num_rows - next < block_rows ? num_rows - next : block_rows;
-        const size_t row_bytes = width * sizeof(typename Op::Row),
-                     num_tiles = num_queries / kMaxQueries * (count / 4) + 1;
+        const size_t num_tiles = num_queries / kMaxQueries * (count / 4) + 1;
         Ahead ahead{rows + next, num_next, row_bytes, num_next * (row_bytes + 63) / 64 / num_tiles + 1};
         for (size_t begin = 0; begin < width; begin += Op::kPiece) {
             const size_t num_elements = width - begin < Op::kPiece ? width - begin : Op::kPiece;

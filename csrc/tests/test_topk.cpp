@@ -101,14 +101,14 @@ void find_what_a_sort_finds() {
 }
 
 /// Equal rows tie wherever they lie, alone or in a batch, on one thread or several.
-void sums_have_one_order() {
+void sums_have_one_order(std::size_t width) {
     Random random;
-    constexpr std::size_t kRows = 3000, kWidth = 123, kQueries = 11, kHits = 300;
-    std::vector<float> rows = random.numbers(kRows * kWidth);
-    const std::vector<float> queries = random.numbers(kQueries * kWidth);
+    constexpr std::size_t kRows = 3000, kQueries = 11, kHits = 300;
+    std::vector<float> rows = random.numbers(kRows * width);
+    const std::vector<float> queries = random.numbers(kQueries * width);
     for (std::size_t i = 0; i < 200; ++i)
-        std::copy_n(queries.data() + kWidth, kWidth, rows.data() + (i * 13 + 5) * kWidth);
-    const Corpus corpus{DType::float32, rows.data(), kRows, kWidth, 0, nullptr};
+        std::copy_n(queries.data() + width, width, rows.data() + (i * 13 + 5) * width);
+    const Corpus corpus{DType::float32, rows.data(), kRows, width, 0, nullptr};
     std::vector<float> scores(kQueries * kHits), alone(kHits);
     std::vector<std::int64_t> ids(kQueries * kHits), alone_ids(kHits);
     ThreadPool one(1), four(4);
@@ -116,7 +116,7 @@ void sums_have_one_order() {
     for (std::size_t i = 0; i < 200; ++i)
         CHECK(ids[kHits + i] == static_cast<std::int64_t>(i * 13 + 5) && scores[kHits + i] == scores[kHits]);
     for (std::size_t q = 0; q < kQueries; ++q) {
-        topk(corpus, queries.data() + q * kWidth, 1, kHits, nullptr, alone.data(), alone_ids.data(), one);
+        topk(corpus, queries.data() + q * width, 1, kHits, nullptr, alone.data(), alone_ids.data(), one);
         CHECK(std::equal(alone.begin(), alone.end(), scores.begin() + static_cast<std::ptrdiff_t>(q * kHits)));
         CHECK(std::equal(alone_ids.begin(), alone_ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(q * kHits)));
     }
@@ -136,7 +136,7 @@ void rising_scores() {
 
 void kernels_of_every_instruction_set() {
     Random random;
-    for (const std::size_t width : {1, 15, 16, 31, 33, 512, 700, 2100}) {
+    for (const std::size_t width : {1, 15, 16, 31, 33, 512, 700, 2100, 2560}) {
         const std::size_t stride = (width + 31) / 32 * 32;
         const std::vector<float> rows = random.numbers(16 * width);
         std::vector<float> queries(7 * stride, 0.0f);
@@ -164,6 +164,15 @@ void kernels_of_every_instruction_set() {
             table->dots_float16(starts[1], 16, width, queries.data(), stride, 7, found[1], 16);
             table->dots_bfloat16(starts[2], 16, width, queries.data(), stride, 7, found[2], 16);
             table->dots_int8(starts[3], 16, width, fixed.data(), stride, 7, found[3], 16);
+            // A few queries take another way and get the same bits.
+            for (std::size_t count = 1; count < 5; ++count) {
+                float few[4][4 * 16];
+                table->dots_float32(starts[0], 16, width, queries.data(), stride, count, few[0], 16);
+                table->dots_float16(starts[1], 16, width, queries.data(), stride, count, few[1], 16);
+                table->dots_bfloat16(starts[2], 16, width, queries.data(), stride, count, few[2], 16);
+                table->dots_int8(starts[3], 16, width, fixed.data(), stride, count, few[3], 16);
+                for (int kind = 0; kind < 4; ++kind) CHECK(std::equal(few[kind], few[kind] + count * 16, found[kind]));
+            }
             for (std::size_t q = 0; q < 7; ++q)
                 for (std::size_t r = 0; r < 16; ++r) {
                     double exact[4] = {}, size = 0;
@@ -231,7 +240,8 @@ void say_what_is_wrong() {
 
 int main() {
     find_what_a_sort_finds();
-    sums_have_one_order();
+    sums_have_one_order(123);
+    sums_have_one_order(128);
     rising_scores();
     kernels_of_every_instruction_set();
     say_what_is_wrong();
