@@ -64,13 +64,13 @@ def read_status(text: str) -> dict[str, int]:
     }
 
 
-def run(command: Sequence[str | Path], **environment: str) -> str:
+def run(*command: str | Path) -> str:
     """What a command prints.
 
     Raises:
         BackendError: it fails; the end of what it said.
     """
-    given = os.environ | dict.fromkeys(VARIABLES, "1") | environment
+    given = os.environ | dict.fromkeys(VARIABLES, "1")
     done = subprocess.run([str(part) for part in command], env=given, capture_output=True, text=True)
     if done.returncode != 0:
         told = (done.stderr or done.stdout).strip()[-500:]
@@ -82,20 +82,20 @@ def build_library(folder: Path, *, cuda: bool) -> Path:
     """libharken.so, built and stripped in `folder`."""
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     run(
-        ["cmake", "-S", CSRC, "-B", folder, *generator, "-DCMAKE_BUILD_TYPE=Release", "-DHARKEN_TESTS=OFF"]
-        + ["-DHARKEN_STATIC=OFF", "-DHARKEN_SOVERSION=OFF", f"-DHARKEN_CUDA={'ON' if cuda else 'OFF'}"]
-    )
-    run(["cmake", "--build", folder, "--parallel", str(os.cpu_count() or 1)])
+        "cmake", "-S", CSRC, "-B", folder, *generator, "-DCMAKE_BUILD_TYPE=Release", "-DHARKEN_TESTS=OFF",
+        "-DHARKEN_STATIC=OFF", "-DHARKEN_SOVERSION=OFF", f"-DHARKEN_CUDA={'ON' if cuda else 'OFF'}",
+    )  # fmt: skip
+    run("cmake", "--build", folder, "--parallel", str(os.cpu_count() or 1))
     stripped = folder / "stripped"
     stripped.mkdir(exist_ok=True)
-    run(["strip", "-o", stripped / "libharken.so", folder / "libharken.so"])
+    run("strip", "-o", stripped / "libharken.so", folder / "libharken.so")
     return stripped / "libharken.so"
 
 
 def stripped_bytes(libraries: Sequence[Path], scratch: Path) -> int:
     """What shared libraries weigh without their symbols."""
     for path in libraries:
-        run(["strip", "-o", scratch / path.name, path])
+        run("strip", "-o", scratch / path.name, path)
     return sum((scratch / path.name).stat().st_size for path in libraries)
 
 
@@ -103,17 +103,17 @@ def c_programs(library: Path, exports: Path, scratch: Path) -> list[dict[str, An
     """Rows of a C program with libharken."""
     program = scratch / "resident"
     run(
-        [os.environ.get("CC", "cc"), "-O2", HERE / "resident.c", f"-I{CSRC / 'include'}", library]
-        + [f"-Wl,-rpath,{library.parent}", "-o", program]
-    )
+        os.environ.get("CC", "cc"), "-O2", HERE / "resident.c", f"-I{CSRC / 'include'}", library,
+        f"-Wl,-rpath,{library.parent}", "-o", program,
+    )  # fmt: skip
     own = library.stat().st_size
     rows = [
-        {"what": f"C, libharken {dtype}", **read_status(run([program, exports / dtype])), "library_bytes": own}
+        {"what": f"C, libharken {dtype}", **read_status(run(program, exports / dtype)), "library_bytes": own}
         for dtype in DTYPES
     ]
     runtime = onnxruntime_library()
     if runtime is not None and (exports / "onnx").is_dir():
-        taken = read_status(run([program, exports / "float32", exports / "onnx", runtime]))
+        taken = read_status(run(program, exports / "float32", exports / "onnx", runtime))
         both = own + stripped_bytes([runtime], scratch)
         rows.append({"what": "C, libharken in onnxruntime", **taken, "library_bytes": both})
     return rows
@@ -124,20 +124,16 @@ def libtorch_program(scratch: Path) -> dict[str, Any]:
     from torch.utils.cpp_extension import include_paths, library_paths
 
     program, folders = scratch / "libtorch", library_paths()
+    headers = [f"-isystem{path}" for path in include_paths()]
+    linked = [flag for path in folders for flag in (f"-L{path}", f"-Wl,-rpath,{path}")]
     run(
-        [
-            os.environ.get("CXX", "c++"),
-            "-std=c++20",
-            HERE / "libtorch.cpp",
-            *(f"-isystem{path}" for path in include_paths()),
-        ]
-        + [flag for path in folders for flag in (f"-L{path}", f"-Wl,-rpath,{path}")]
-        + ["-ltorch_cpu", "-lc10", "-o", program]
-    )
+        os.environ.get("CXX", "c++"), "-std=c++20", HERE / "libtorch.cpp", *headers, *linked, "-ltorch_cpu", "-lc10",
+        "-o", program,
+    )  # fmt: skip
     libraries = [Path(folders[0]) / name for name in ("libtorch_cpu.so", "libc10.so")]
     return {
         "what": "C++, libtorch without a model",
-        **read_status(run([program])),
+        **read_status(run(program)),
         "library_bytes": stripped_bytes(libraries, scratch),
     }
 
@@ -166,8 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if name in RUNTIMES and (find_spec(name) is None or not (exports / "onnx").is_dir()):
                 absent[f"Python, {name}"] = "is not installed, or the model was not exported to ONNX"
                 continue
-            command = [sys.executable, "-P", "-c", _PROGRAM, name, args.model, args.recipe, str(exports)]
-            rows.append({"what": f"Python, {name}", **read_status(run(command))})
+            told = run(sys.executable, "-P", "-c", _PROGRAM, name, args.model, args.recipe, exports)
+            rows.append({"what": f"Python, {name}", **read_status(told)})
         try:
             rows.append(libtorch_program(scratch))
         except HarkenError as error:

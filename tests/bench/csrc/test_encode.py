@@ -61,7 +61,7 @@ def test_resident_memory_is_read_in_bytes():
 
 def test_a_program_that_fails_is_told_in_its_own_words(tmp_path):
     with pytest.raises(BackendError, match="sh failed with status 3: oh"):
-        footprint.run(["sh", "-c", "echo oh >&2; exit 3"])
+        footprint.run("sh", "-c", "echo oh >&2; exit 3")
 
 
 def test_the_published_figure_stands_apart_from_the_measured(tmp_path):
