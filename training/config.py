@@ -15,7 +15,7 @@ from .draw import BatchSettings
 from .lora import LoraSettings
 from .rows import SourceSettings
 
-Stage = Literal["text", "audio-text", "qa", "rerank", "robust-atr"]
+Stage = Literal["text", "audio-text", "heads", "qa", "rerank", "robust-atr"]
 LossName = Literal[
     "symmetric", "one-direction", "hybrid-paper", "hybrid-coded", "masked-bidirectional", "cosine-l1-contrastive"
 ]

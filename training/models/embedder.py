@@ -8,7 +8,7 @@ Source: own; pooling and heads as the engine's recipe says.
 Letters: B inputs, L tokens of the longest, W width, D dimensions of the vectors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -143,13 +143,20 @@ class TrainableEmbedder(nn.Module):
         return torch.einsum("bl,blw->bw", share_BL.to(hidden_BLW.device), hidden_BLW.float())
 
     @torch.no_grad()
-    def whiten(self, sides: Sequence[Sequence[Input]]) -> None:
-        """Start the heads from the states of some inputs; a head of both kinds from both."""
+    def whiten(
+        self, sides: Sequence[Sequence[Input]], states_of: Callable[[Sequence[Input]], torch.Tensor] | None = None
+    ) -> None:
+        """Start the heads from the states of some inputs; a head of both kinds from both.
+
+        Args:
+            states_of: gives them; None: the model itself.
+        """
+        states_of = states_of or self.states
         states: dict[str, list[torch.Tensor]] = {}
         for inputs in sides:
             name = self.recipe.text_head if inputs[0].features is None else self.recipe.audio_head
             if name:
-                states.setdefault(name, []).append(self.states(inputs))
+                states.setdefault(name, []).append(states_of(inputs))
         for name, parts in states.items():
             head = self.heads[name]
             assert isinstance(head, Head)

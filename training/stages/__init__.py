@@ -9,6 +9,7 @@ from ..loop import Task
 _MODULES = {
     "text": "text",
     "audio-text": "audio_text",
+    "heads": "heads",
     "qa": "qa",
     "rerank": "rerank",
     "robust-atr": "robust_atr",

@@ -19,7 +19,7 @@ from ..ahead import Ahead
 from ..config import LossSettings, TrainSettings
 from ..grad_cache import Loss, backward
 from ..metrics import first_ranks, recall
-from ..models.embedder import TrainableEmbedder
+from ..models.backbone import Backbone
 from ..models.prompts import Input
 from .build import autocast, init_folder
 
@@ -58,16 +58,40 @@ class PairSource(Protocol):
     def validation(self) -> Validation: ...
 
 
+class PairModel(Protocol):
+    """What gives both sides their vectors: an embedder, or its heads alone."""
+
+    backbone: Backbone
+
+    def trainable(self) -> Mapping[str, nn.Parameter]: ...
+
+    def groups(self, inputs: Sequence[Input]) -> list[list[int]]: ...
+
+    def __call__(self, inputs: Sequence[Input]) -> torch.Tensor: ...
+
+    def whiten(self, sides: Sequence[Sequence[Input]]) -> None: ...
+
+    def load(self, folder: Path) -> None: ...
+
+    def after_step(self) -> None: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def train(self) -> object: ...
+
+    def eval(self) -> object: ...
+
+
 class ContrastiveTask:
     """A Task of `training.loop`.
 
     Args:
-        model: the embedder.
+        model: of both sides.
         source: of pairs.
         settings: of the run.
     """
 
-    def __init__(self, model: TrainableEmbedder, source: PairSource, settings: TrainSettings) -> None:
+    def __init__(self, model: PairModel, source: PairSource, settings: TrainSettings) -> None:
         self.model, self.source, self.settings = model, source, settings
         loss = settings.loss
         self.temperature = losses.Temperature(loss.tau) if loss.learn_tau else None

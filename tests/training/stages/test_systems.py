@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import harken
 from harken.errors import InputError
@@ -198,3 +200,36 @@ def test_wrong_settings_and_files_are_named(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"id": 1, "texts": [], "sounds": []}\n{"id": 2}\n')
     with pytest.raises(InputError, match="bad.jsonl:2"):
         read_negatives(tmp_path / "bad.jsonl")
+
+
+def test_heads_alone_learn_from_states_that_are_kept(mini, sounds, tmp_path):
+    first = run(settings(mini, sounds, tmp_path / "both", features=str(sounds / "mini")))
+    before = load_file(tmp_path / "both/adapter/adapter_model.safetensors")
+    made = settings(
+        mini,
+        sounds,
+        tmp_path / "heads",
+        features=str(sounds / "mini"),
+        stage="heads",
+        init=str(tmp_path / "both/adapter"),
+        batch=dict(batch_size=10, max_rows=None, mask_probability=0.0),
+        optim=dict(lr=1e-2, num_steps=100, warmup_steps=1),
+        run=dict(validate_every=100),
+    )
+    task = run(made).task
+    found = losses(tmp_path / "heads")
+    assert found[100] < 0.5 * found[1] and not task.lora_parameters
+    after = load_file(tmp_path / "heads/adapter/adapter_model.safetensors")
+    assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
+    # The whole model with the saved heads gives the vectors that the heads gave on the kept states.
+    whole = first.task
+    whole.model.load(tmp_path / "heads/adapter")
+    sides = [(task.source.validation().left, whole.source.validation().left)]
+    sides += [(task.source.validation().right, whole.source.validation().right)]
+    for of_states, of_prompts in sides:
+        assert torch.allclose(task.encode(of_states), whole.encode(of_prompts), atol=tolerances.TRAINED_VECTOR["mini"])
+
+
+def test_heads_alone_want_an_adapter(mini, sounds, tmp_path):
+    with pytest.raises(InputError, match="wants init"):
+        make_task(settings(mini, sounds, tmp_path, features=str(sounds / "mini"), stage="heads"))
