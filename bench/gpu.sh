@@ -98,7 +98,7 @@ bench "encode omni-3b float8, compiled" 120 "$out/${stamp}_encode_omni-3b_float8
     --arch omni-3b $tiny --float8 --compile
 bench "encode qwen2-audio" 90 "$out/${stamp}_encode_qwen2-audio_$card.json" "${encode[@]}" --arch qwen2-audio $tiny
 bench "train omni-7b" 150 "$out/${stamp}_train_omni-7b_$card.json" harken.bench.training.run --device "$device" \
-    --arch omni-7b $tiny --batch 16 --steps 2 --rounds 2 --max-tokens 8192 --workers 4
+    --arch omni-7b $tiny --batch 16 --steps 2 --rounds 2 --max-tokens 8192
 
 echo
 ((${#made[@]})) && $python -P -m harken.bench.report "${made[@]}"

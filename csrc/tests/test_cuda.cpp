@@ -8,17 +8,12 @@
 #include "harken/harken.hpp"
 #include "random.h"
 
-int main(int argc, char** argv) {
-    if (argc > 1) {
-        void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-        if (library == nullptr) std::fprintf(stderr, "%s\n", dlerror());
-        CHECK(library != nullptr);
-        const auto num_devices = reinterpret_cast<int32_t (*)()>(dlsym(library, "harken_num_cuda_devices"));
-        CHECK(num_devices != nullptr && num_devices() == harken_num_cuda_devices());
-    }
-    const std::size_t dim = 48, num_rows = 5000;
+namespace {
+
+/// The CPU's hits, from a device too.
+void search(std::size_t dim, std::size_t num_rows) {
     Random random;
-    const std::vector<float> rows = random.numbers(num_rows * dim), queries = random.numbers(11 * dim);
+    const std::vector<float> rows = random.numbers(num_rows * dim), queries = random.numbers(140 * dim);
     std::vector<std::uint64_t> filter((num_rows + 63) / 64, 0x5555555555555555);
     harken::Index index(rows, dim, 1);
     const auto all = index.search_batch(queries, 20), odd = index.search_batch(queries, 20, filter);
@@ -35,7 +30,7 @@ int main(int argc, char** argv) {
         CHECK(refused);
         CHECK(index.search_batch(queries, 20)[3][0].row == all[3][0].row);
         std::puts("no CUDA device: searched on the CPU");
-        return 0;
+        return;
     }
     index.to_cuda(0);
     const auto same = [](const auto& got, const auto& want) {
@@ -49,4 +44,19 @@ int main(int argc, char** argv) {
     same(index.search_batch(queries, 20), all);
     same(index.search_batch(queries, 20, filter), odd);
     std::puts("searched on a CUDA device");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc > 1) {
+        void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+        if (library == nullptr) std::fprintf(stderr, "%s\n", dlerror());
+        CHECK(library != nullptr);
+        const auto num_devices = reinterpret_cast<int32_t (*)()>(dlsym(library, "harken_num_cuda_devices"));
+        CHECK(num_devices != nullptr && num_devices() == harken_num_cuda_devices());
+    }
+    // A width that Triton's kernels do not take, and one that they do.
+    search(48, 5000);
+    search(64, 20000);
 }

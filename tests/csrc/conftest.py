@@ -1,6 +1,7 @@
 """csrc/ built once into build/csrc-tests: library, Python module and C++ tests; changed sources are built again."""
 
 import fcntl
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,6 +15,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "csrc-tests"
+# The tests of the CUDA part launch Triton's kernels; one architecture will do.
+HAS_TRITON = all(importlib.util.find_spec(name) for name in ("torch", "triton"))
+CUBINS = ["-DHARKEN_CUBINS=ON", "-DHARKEN_CUBIN_ARCHS=90"] if HAS_TRITON else []
 
 
 def run(*command: str | Path, cwd: Path | None = None, **environment: str) -> str:
@@ -45,7 +49,7 @@ def built() -> Path:
         run(
             "cmake", "-S", ROOT / "csrc", "-B", BUILD, *generator, "-DHARKEN_PYTHON=ON", "-DHARKEN_TESTS=ON",
             "-DHARKEN_SHARED=ON", "-DHARKEN_STATIC=ON", f"-DPython_EXECUTABLE={sys.executable}",
-            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", *CUBINS,
         )  # fmt: skip
         run("cmake", "--build", BUILD, "--parallel", str(min(2, os.cpu_count() or 1)))
     return BUILD

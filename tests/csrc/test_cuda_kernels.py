@@ -90,11 +90,13 @@ def test_pooling_is_the_reference(answers, name):
 
 
 @pytest.mark.parametrize("name", launches.SEARCHES)
-def test_hits_are_the_references(answers, name):
+def test_hits_are_the_references(answers, name, monkeypatch):
     dtype, num_rows, width, num_queries, k, filtered = launches.SEARCHES[name]
     (scores, ids), log = answer(answers, f"search {name}")
     queries, vectors = launches.draw(num_queries, width, seed=1), launches.vectors_of(num_rows, width)
     if dtype == "int8":
+        # The C++ core on the CPU rounds queries once more.
+        monkeypatch.setenv("HARKEN_BACKEND", "reference")
         found = launches.index_of(dtype, num_rows, width).search(queries, k)
         want_scores, want_ids = found.scores, found.positions
     else:
