@@ -39,7 +39,7 @@ Get = Callable[[], Row]
 
 
 class Shard(Protocol):
-    """A piece of the input; small enough to pickle."""
+    """A piece of the input."""
 
     @property
     def name(self) -> str: ...
