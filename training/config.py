@@ -33,6 +33,8 @@ class DataSettings:
     mix: int = 8
     # Folder of cached outputs of a frozen tower; None: OUT/features, filled at the first start.
     features: str | None = None
+    # File of the pooled states of the stage "heads"; None: OUT/states.npz, filled at the first start.
+    states: str | None = None
     # Validation queries a row: its first captions; None: all of them.
     max_val_captions: int | None = None
     # Validate on the first rows only; None: on all.

@@ -2,8 +2,8 @@
 
     state = pool(decoder(prompt)), once for every sound and text      vector = unit(head(state))
 
-The pooled states are those of the adapter in `init`; they are kept in OUT/states.npz, and a step costs milliseconds. What is
-saved is that adapter with the new heads.
+The pooled states are those of the adapter in `init`; they are kept in data.states, and a step costs milliseconds. What is
+saved is that adapter with the new heads. Sounds are heard whole, whatever batch.max_rows says.
 
 Source: own; InfoNCE's bound on information rises with the number of negatives (arXiv 1807.03748, section 2.3).
 """
@@ -47,7 +47,7 @@ def build(settings: TrainSettings) -> ContrastiveTask:
     features = open_features(settings, model.backbone, train, val)
     train = with_texts(usable(features, train, "train"), settings.batch.kinds, "train")
     val = with_texts(usable(features, val, "val"), CAPTIONS, "val")[: settings.data.max_val_rows]
-    file = Path(settings.out) / "states.npz"
+    file = Path(settings.data.states or Path(settings.out) / "states.npz")
     if parallel.is_first() and not file.is_file():
         write_states(file, [*train, *val], features, model, settings)
     parallel.wait_for_all()
@@ -74,7 +74,7 @@ def write_states(
         ]
         read = [states([Input(text=t) for t in texts[i : i + _CHUNK]]) for i in range(0, len(texts), _CHUNK)]
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name("states.tmp.npz")
+    temporary = file.with_suffix(".tmp.npz")
     np.savez(
         temporary,
         ids=np.array([row.id for row in rows]),
