@@ -28,19 +28,38 @@ py::array_t<float> room_for(std::size_t n, const Model& model) {
     return py::array_t<float>({static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(model.dim())});
 }
 
-py::array_t<float> encode_audio(const Model& model, const std::vector<std::pair<Samples, std::uint32_t>>& clips,
+using Sound = std::pair<Samples, std::uint32_t>;
+
+Model::Source source_of(const Sound& sound, std::size_t i) {
+    const auto& [samples, sample_rate_hz] = sound;
+    const std::string name = "clips[" + std::to_string(i) + "]";
+    if (samples.ndim() != 1)
+        throw Error(HARKEN_INVALID_ARGUMENT, name + ": wanted samples [n], got " + std::to_string(samples.ndim()) + " dimensions");
+    const std::span<const float> view(samples.data(), static_cast<std::size_t>(samples.size()));
+    return {name, [view, rate = sample_rate_hz, name](const Recipe& recipe, std::uint32_t rate_hz) {
+                return prepare_clip(view, rate, rate_hz, recipe, name);
+            }};
+}
+
+py::array_t<float> encode_audio_text(const Model& model, const std::vector<std::pair<Sound, std::string>>& pairs,
+                                     const std::optional<std::string>& instruction) {
+    std::vector<Model::Source> sources;
+    std::vector<std::string_view> texts;
+    for (const auto& [sound, text] : pairs) {
+        sources.push_back(source_of(sound, sources.size()));
+        texts.push_back(text);
+    }
+    py::array_t<float> vectors = room_for(pairs.size(), model);
+    float* out = vectors.mutable_data();
+    const py::gil_scoped_release unlocked;
+    model.encode_audio_text(sources, texts, instruction, out, {});
+    return vectors;
+}
+
+py::array_t<float> encode_audio(const Model& model, const std::vector<Sound>& clips,
                                 const std::optional<std::string>& instruction) {
     std::vector<Model::Source> sources;
-    for (std::size_t i = 0; i < clips.size(); ++i) {
-        const auto& [samples, sample_rate_hz] = clips[i];
-        const std::string name = "clips[" + std::to_string(i) + "]";
-        if (samples.ndim() != 1)
-            throw Error(HARKEN_INVALID_ARGUMENT, name + ": wanted samples [n], got " + std::to_string(samples.ndim()) + " dimensions");
-        const std::span<const float> view(samples.data(), static_cast<std::size_t>(samples.size()));
-        sources.push_back({name, [=](const Recipe& recipe, std::uint32_t rate_hz) {
-                               return prepare_clip(view, sample_rate_hz, rate_hz, recipe, name);
-                           }});
-    }
+    for (const Sound& clip : clips) sources.push_back(source_of(clip, sources.size()));
     py::array_t<float> vectors = room_for(clips.size(), model);
     float* out = vectors.mutable_data();
     const py::gil_scoped_release unlocked;
@@ -53,7 +72,7 @@ py::array_t<float> encode_files(const Model& model, const std::vector<std::strin
     std::vector<Model::Source> sources;
     for (const std::string& path : paths)
         sources.push_back({path, [path](const Recipe& recipe, std::uint32_t rate_hz) {
-                               const Sound sound = read_sound(path);
+                               const auto sound = read_sound(path);
                                return prepare_clip(sound.samples, static_cast<std::uint32_t>(sound.rate_hz), rate_hz, recipe, path);
                            }});
     py::array_t<float> vectors = room_for(paths.size(), model);
@@ -85,6 +104,8 @@ void bind_model(py::module_& module) {
         .def_property_readonly("runner", &Model::runner_name)
         .def("encode_audio", &encode_audio, py::arg("clips"), py::kw_only(), py::arg("instruction") = py::none(),
              "Vectors [n, dim] of (samples [n] float32, rate in Hz) pairs.")
+        .def("encode_audio_text", &encode_audio_text, py::arg("pairs"), py::kw_only(), py::arg("instruction") = py::none(),
+             "Vectors [n, dim] of ((samples [n] float32, rate in Hz), text) pairs.")
         .def("encode_files", &encode_files, py::arg("paths"), py::kw_only(), py::arg("instruction") = py::none(),
              "Vectors [n, dim] of sound files (WAV, FLAC).")
         .def("encode_text", &encode_text, py::arg("texts"), py::kw_only(), py::arg("instruction") = py::none(),

@@ -29,6 +29,30 @@ harken_model_options read_options(const harken_model_options* given) {
     return options;
 }
 
+std::vector<Model::Source> sources_of(const harken_clip* clips, std::size_t num_clips) {
+    std::vector<Model::Source> sources;
+    for (std::size_t i = 0; i < num_clips; ++i) {
+        const harken_clip& clip = clips[i];
+        const std::string name = "clips[" + std::to_string(i) + "]";
+        sources.push_back({name, [&clip, name](const Recipe& recipe, std::uint32_t rate_hz) {
+                               if (clip.num_samples > 0) require(clip.samples, name.c_str(), "samples");
+                               return prepare_clip({clip.samples, clip.num_samples}, clip.sample_rate_hz, rate_hz, recipe, name);
+                           }});
+    }
+    return sources;
+}
+
+std::vector<std::string_view> views_of(const char* const* texts, const std::size_t* lengths, std::size_t num_texts,
+                                       const char* function) {
+    require(texts, function, "texts");
+    std::vector<std::string_view> views;
+    for (std::size_t i = 0; i < num_texts; ++i) {
+        require(texts[i], function, "a text");
+        views.push_back(lengths == nullptr ? std::string_view(texts[i]) : std::string_view(texts[i], lengths[i]));
+    }
+    return views;
+}
+
 Model::OnFailure told(harken_on_failure on_failure, void* user) {
     if (on_failure == nullptr) return {};
     return [=](std::size_t item, harken_status status, const char* text) { on_failure(user, item, status, text); };
@@ -73,17 +97,22 @@ harken_status harken_model_encode_audio(const harken_model* model, const harken_
         require(model, "harken_model_encode_audio", "model");
         require(clips, "harken_model_encode_audio", "clips");
         require(vectors, "harken_model_encode_audio", "vectors");
-        std::vector<Model::Source> sources;
-        for (std::size_t i = 0; i < num_clips; ++i) {
-            const harken_clip& clip = clips[i];
-            const std::string name = "clips[" + std::to_string(i) + "]";
-            sources.push_back({name, [&clip, name](const harken::Recipe& recipe, std::uint32_t rate_hz) {
-                                   if (clip.num_samples > 0) require(clip.samples, name.c_str(), "samples");
-                                   return harken::prepare_clip({clip.samples, clip.num_samples}, clip.sample_rate_hz, rate_hz,
-                                                               recipe, name);
-                               }});
-        }
-        model->model.encode_audio(sources, harken::optional_text(instruction), vectors, harken::told(on_failure, user));
+        model->model.encode_audio(harken::sources_of(clips, num_clips), harken::optional_text(instruction), vectors,
+                                  harken::told(on_failure, user));
+    });
+}
+
+harken_status harken_model_encode_audio_text(const harken_model* model, const harken_clip* clips, const char* const* texts,
+                                             const size_t* lengths, size_t num_clips, const char* instruction, float* vectors,
+                                             harken_on_failure on_failure, void* user) {
+    return guarded([&] {
+        if (num_clips == 0) return;
+        constexpr const char* kName = "harken_model_encode_audio_text";
+        require(model, kName, "model");
+        require(clips, kName, "clips");
+        require(vectors, kName, "vectors");
+        model->model.encode_audio_text(harken::sources_of(clips, num_clips), harken::views_of(texts, lengths, num_clips, kName),
+                                       harken::optional_text(instruction), vectors, harken::told(on_failure, user));
     });
 }
 
@@ -113,14 +142,9 @@ harken_status harken_model_encode_text(const harken_model* model, const char* co
     return guarded([&] {
         if (num_texts == 0) return;
         require(model, "harken_model_encode_text", "model");
-        require(texts, "harken_model_encode_text", "texts");
         require(vectors, "harken_model_encode_text", "vectors");
-        std::vector<std::string_view> views;
-        for (std::size_t i = 0; i < num_texts; ++i) {
-            require(texts[i], "harken_model_encode_text", "a text");
-            views.push_back(lengths == nullptr ? std::string_view(texts[i]) : std::string_view(texts[i], lengths[i]));
-        }
-        model->model.encode_text(views, harken::optional_text(instruction), vectors);
+        model->model.encode_text(harken::views_of(texts, lengths, num_texts, "harken_model_encode_text"),
+                                 harken::optional_text(instruction), vectors);
     });
 }
 

@@ -50,7 +50,8 @@ Model::Model(const std::string& folder, std::size_t num_threads, std::size_t bat
       decoder_(bundle_), audio_head_(optional_head(bundle_, bundle_.recipe.has_audio_head, "heads.audio")),
       text_head_(optional_head(bundle_, bundle_.recipe.has_text_head, "heads.text")),
       audio_template_(optional_template(bundle_, tokenizer_, bundle_.recipe.audio_template)),
-      text_template_(optional_template(bundle_, tokenizer_, bundle_.recipe.text_template)) {
+      text_template_(optional_template(bundle_, tokenizer_, bundle_.recipe.text_template)),
+      audio_text_template_(optional_template(bundle_, tokenizer_, bundle_.recipe.audio_text_template)) {
     if (tokenizer_.vocab_size() > bundle_.decoder.vocab_size)
         throw Error(HARKEN_MODEL_ERROR, bundle_.tokenizer_path + ": has ids up to " +
                                             std::to_string(tokenizer_.vocab_size() - 1) + ", the decoder " +
@@ -79,7 +80,21 @@ Model::Loaded Model::load(const Source& source, std::size_t row) const {
 void Model::encode_audio(const std::vector<Source>& sources, std::optional<std::string_view> instruction, float* vectors,
                          const OnFailure& on_failure) const {
     if (!audio_template_) throw Error(HARKEN_INVALID_ARGUMENT, "recipe " + bundle_.recipe.name + " takes no sounds");
-    const std::string_view given = instruction_of(*audio_template_, instruction, bundle_.recipe.default_audio_instruction);
+    encode_sources(sources, {}, *audio_template_, instruction, vectors, on_failure);
+}
+
+void Model::encode_audio_text(const std::vector<Source>& sources, const std::vector<std::string_view>& texts,
+                              std::optional<std::string_view> instruction, float* vectors, const OnFailure& on_failure) const {
+    if (!audio_text_template_)
+        throw Error(HARKEN_INVALID_ARGUMENT, "recipe " + bundle_.recipe.name + " takes no sound together with a text");
+    for (std::size_t i = 0; i < texts.size(); ++i) check_text(texts[i], "texts[" + std::to_string(i) + "]: ");
+    encode_sources(sources, texts, *audio_text_template_, instruction, vectors, on_failure);
+}
+
+void Model::encode_sources(const std::vector<Source>& sources, const std::vector<std::string_view>& texts,
+                           const Template& prompt, std::optional<std::string_view> instruction, float* vectors,
+                           const OnFailure& on_failure) const {
+    const std::string_view given = instruction_of(prompt, instruction, bundle_.recipe.default_audio_instruction);
     for (std::size_t first = 0; first < sources.size(); first += kLoadedSources) {
         std::vector<Loaded> loaded;
         for (std::size_t i = first; i < std::min(sources.size(), first + kLoadedSources); ++i) {
@@ -91,16 +106,18 @@ void Model::encode_audio(const std::vector<Source>& sources, std::optional<std::
                 on_failure(i, error.code(), error.what());
             }
         }
-        encode_windows(loaded, given, vectors);
+        encode_windows(loaded, texts, prompt, given, vectors);
     }
 }
 
-void Model::encode_windows(const std::vector<Loaded>& loaded, std::string_view instruction, float* vectors) const {
+void Model::encode_windows(const std::vector<Loaded>& loaded, const std::vector<std::string_view>& texts,
+                           const Template& prompt, std::string_view instruction, float* vectors) const {
     std::vector<Window> windows;
     std::vector<std::size_t> num_tokens;
     for (const Loaded& sound : loaded)
         for (const auto& samples : sound.windows) {
-            windows.push_back({sound.row, samples, audio_template_->audio(tower_.num_tokens(samples.size()), instruction)});
+            const std::string_view text = texts.empty() ? std::string_view() : texts[sound.row];
+            windows.push_back({sound.row, samples, prompt.audio(tower_.num_tokens(samples.size()), instruction, text)});
             num_tokens.push_back(windows.back().prompt.ids.size());
         }
     Buffer<float> of_windows(windows.size() * dim());

@@ -53,6 +53,9 @@ class Model {
     /// \param on_failure  empty: the first failure is thrown. Otherwise rows of failures hold NaN
     void encode_audio(const std::vector<Source>& sources, std::optional<std::string_view> instruction, float* vectors,
                       const OnFailure& on_failure) const;
+    /// The same of sounds with a text each, none of them empty.
+    void encode_audio_text(const std::vector<Source>& sources, const std::vector<std::string_view>& texts,
+                           std::optional<std::string_view> instruction, float* vectors, const OnFailure& on_failure) const;
     void encode_text(const std::vector<std::string_view>& texts, std::optional<std::string_view> instruction,
                      float* vectors) const;
 
@@ -62,8 +65,12 @@ class Model {
 
     [[nodiscard]] std::string_view instruction_of(const Template& prompt, std::optional<std::string_view> given,
                                                   const std::string& own) const;
+    /// \param texts  empty: the prompt holds sounds alone
+    void encode_sources(const std::vector<Source>& sources, const std::vector<std::string_view>& texts, const Template& prompt,
+                        std::optional<std::string_view> instruction, float* vectors, const OnFailure& on_failure) const;
     [[nodiscard]] Loaded load(const Source& source, std::size_t row) const;
-    void encode_windows(const std::vector<Loaded>& loaded, std::string_view instruction, float* vectors) const;
+    void encode_windows(const std::vector<Loaded>& loaded, const std::vector<std::string_view>& texts, const Template& prompt,
+                        std::string_view instruction, float* vectors) const;
     void run(const std::vector<std::span<const float>>& clips, const std::vector<const Prompt*>& prompts,
              float* vectors) const;
     void encode_prompts(const std::vector<const Prompt*>& prompts, const float* audio_rows, const PoolHead* head,
@@ -77,7 +84,7 @@ class Model {
     std::optional<PackedMatrix> projector_;
     Decoder decoder_;
     std::optional<PoolHead> audio_head_, text_head_;
-    std::optional<Template> audio_template_, text_template_;
+    std::optional<Template> audio_template_, text_template_, audio_text_template_;
     std::unique_ptr<const Runner> runner_;
 };
 

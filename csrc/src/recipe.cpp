@@ -54,6 +54,8 @@ Recipe read_recipe(const Json& json, const std::string& where) {
     recipe.name = json.at("name").as_string();
     recipe.audio_template = optional_template(json, "audio_template", "{audio}", where);
     recipe.text_template = optional_template(json, "text_template", "{text}", where);
+    recipe.audio_text_template = optional_template(json, "audio_text_template", "{audio}", where);
+    static_cast<void>(optional_template(json, "audio_text_template", "{text}", where));
     recipe.default_audio_instruction = json.at("default_audio_instruction").as_string();
     recipe.default_text_instruction = json.at("default_text_instruction").as_string();
     recipe.pooling = one_of(json, "pooling", kPoolings, where);

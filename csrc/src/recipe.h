@@ -15,7 +15,7 @@ enum class LongAudio { error, truncate, window_mean };
 
 struct Recipe {
     std::string name;
-    std::optional<std::string> audio_template, text_template;
+    std::optional<std::string> audio_template, text_template, audio_text_template;
     std::string default_audio_instruction, default_text_instruction;
     Pooling pooling = Pooling::mean;
     bool causal = true;

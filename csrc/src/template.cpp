@@ -26,15 +26,15 @@ std::size_t visible_bytes(std::string_view text) noexcept {
     return visible;
 }
 
-std::string filled(std::string_view part, std::string_view instruction) {
-    static constexpr std::string_view kPlace = "{instruction}";
+/// A part of a template with its place for something filled.
+std::string filled(std::string_view part, std::string_view something, std::string_view place = "{instruction}") {
     std::string out;
     for (;;) {
-        const std::size_t at = part.find(kPlace);
+        const std::size_t at = part.find(place);
         out += part.substr(0, at);
         if (at == std::string_view::npos) return out;
-        out += instruction;
-        part.remove_prefix(at + kPlace.size());
+        out += something;
+        part.remove_prefix(at + place.size());
     }
 }
 
@@ -46,6 +46,11 @@ std::pair<std::string_view, std::string_view> around(std::string_view whole, std
 
 }  // namespace
 
+void check_text(std::string_view text, const std::string& where) {
+    if (visible_bytes(text) == 0)
+        throw Error(HARKEN_INVALID_ARGUMENT, where + "a text is empty; wanted at least one visible character");
+}
+
 Template::Template(const Tokenizer& tokenizer, std::string text, std::int32_t audio_token_id,
                    std::optional<std::size_t> max_text_tokens, bool strip_end)
     : tokenizer_(tokenizer), template_(std::move(text)), audio_token_id_(audio_token_id),
@@ -53,22 +58,25 @@ Template::Template(const Tokenizer& tokenizer, std::string text, std::int32_t au
 
 bool Template::takes_instruction() const { return template_.find("{instruction}") != std::string::npos; }
 
-Prompt Template::audio(std::size_t num_audio_tokens, std::string_view instruction) const {
+Prompt Template::audio(std::size_t num_audio_tokens, std::string_view instruction, std::string_view text) const {
     const auto [before, after] = around(template_, "{audio}");
+    const std::string content = fitted(tokenizer_.normalized(text));
+    const auto encoded = [&](std::string_view part) {
+        return tokenizer_.encode(filled(filled(part, instruction), content, "{text}"));
+    };
     Prompt prompt;
-    prompt.ids = tokenizer_.encode(filled(before, instruction));
+    prompt.ids = encoded(before);
     prompt.first_audio = prompt.first_content = prompt.ids.size();
     prompt.num_audio = num_audio_tokens;
     prompt.ids.insert(prompt.ids.end(), num_audio_tokens, audio_token_id_);
     prompt.end_content = prompt.ids.size();
-    const std::vector<std::int32_t> rest = tokenizer_.encode(filled(after, instruction));
+    const std::vector<std::int32_t> rest = encoded(after);
     prompt.ids.insert(prompt.ids.end(), rest.begin(), rest.end());
     return prompt;
 }
 
 Prompt Template::text(std::string_view text, std::string_view instruction) const {
-    if (visible_bytes(text) == 0)
-        throw Error(HARKEN_INVALID_ARGUMENT, "a text is empty; wanted at least one visible character");
+    check_text(text);
     const std::string content = fitted(tokenizer_.normalized(text));
     const auto [before, after] = around(template_, "{text}");
     std::string whole = filled(before, instruction);

@@ -21,6 +21,10 @@ struct Prompt {
     std::size_t first_content = 0, end_content = 0;  ///< rows of {audio} or {text} themselves
 };
 
+/// \param where   stands before the error
+/// \throws Error  HARKEN_INVALID_ARGUMENT: the text holds no visible character
+void check_text(std::string_view text, const std::string& where = "");
+
 /// Thread safety: any number of calls at once.
 class Template {
   public:
@@ -29,7 +33,8 @@ class Template {
              std::optional<std::size_t> max_text_tokens, bool strip_end);
 
     [[nodiscard]] bool takes_instruction() const;
-    [[nodiscard]] Prompt audio(std::size_t num_audio_tokens, std::string_view instruction) const;
+    /// \param text  where the template has a place for one
+    [[nodiscard]] Prompt audio(std::size_t num_audio_tokens, std::string_view instruction, std::string_view text = {}) const;
     /// \throws Error  HARKEN_INVALID_ARGUMENT: the text holds no visible character
     [[nodiscard]] Prompt text(std::string_view text, std::string_view instruction) const;
 

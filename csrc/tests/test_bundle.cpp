@@ -54,6 +54,7 @@ void numbers_that_cannot_be() {
         {"\"pooling\":\"mean\"", "\"pooling\":\"median\""},
         {"{audio}", "{sound}"},
         {"{text}", "{text}{text}"},
+        {"\"recipe\":{", R"("recipe":{"audio_text_template":"{audio}",)"},
         {"\"max_audio_s\":2.0", "\"max_audio_s\":0.0"},
         {"\"max_audio_s\":2.0", "\"max_audio_s\":1e300"},
         {"\"max_text_tokens\":40", "\"max_text_tokens\":0"},

@@ -136,6 +136,26 @@ void instructions() {
     CHECK(model.tokenize("<s>a</s>") == (std::vector<std::int32_t>{256, 'a', 257}));
 }
 
+void sounds_with_a_text() {
+    const TinyBundle both({.recipe = {{"audio_text_template", "\"<s>{audio}{text}</s>\""}}}), neither;
+    const Model model(both.path(), {.num_threads = 2, .batch_tokens = 60});
+    Random random;
+    const std::vector<float> longer = random.numbers(20000), shorter = random.numbers(3333);
+    const std::vector<Clip> clips{{longer, 16000}, {shorter, 16000}, {longer, 16000}};
+    const std::vector<std::string_view> texts{"rain", "Glockenspiel \xf0\x9f\x94\x94", "a dog"};
+    const harken::Vectors together = model.encode_audio_text(clips, texts);
+    for (std::size_t i = 0; i < clips.size(); ++i)
+        check_same(together[i], model.encode_audio_text(std::span(clips).subspan(i, 1), std::span(texts).subspan(i, 1))[0]);
+    CHECK(std::fabs(together[0][0] - together[2][0]) > 1e-4);
+    const auto first = std::span(texts).first(1);
+    check_refused(HARKEN_INVALID_ARGUMENT, "3 sounds with 1 texts", [&] { (void)model.encode_audio_text(clips, first); });
+    const std::vector<std::string_view> blank{"rain", " ", "a dog"};
+    check_refused(HARKEN_INVALID_ARGUMENT, "texts[1]", [&] { (void)model.encode_audio_text(clips, blank); });
+    const Model other(neither.path());
+    check_refused(HARKEN_INVALID_ARGUMENT, "takes no sound together with a text",
+                  [&] { (void)other.encode_audio_text(clips, texts); });
+}
+
 }  // namespace
 
 int main() {
@@ -148,4 +168,5 @@ int main() {
     what_is_refused();
     many_callers();
     instructions();
+    sounds_with_a_text();
 }

@@ -99,6 +99,21 @@ def test_recipes(core, omni, tmp_path, name, changes):
     check_same(core, omni, export(out=tmp_path / "bundle", to="bundle", **args), recipe)
 
 
+def test_sounds_with_a_text(core, omni, mini, tmp_path):
+    bundle = export(out=tmp_path / "bundle", to="bundle", **omni.args)
+    model = core.Model(str(bundle), num_threads=2, batch_tokens=200)
+    embedder = harken.load(omni.folder, adapter=omni.adapter, recipe=omni.recipe, device="cpu", dtype="float32")
+    pairs = [((tiny.wave(n, seed=n), 16000), text) for n, text in zip(NUM_SAMPLES, TEXTS)]
+    want = embedder.encode_audio_text(pairs)
+    np.testing.assert_allclose(model.encode_audio_text(pairs), want, atol=VECTOR_BUNDLE)
+    np.testing.assert_allclose(model.encode_audio_text(pairs[3:4]), want[3:4], atol=VECTOR_BUNDLE)
+    with pytest.raises(errors.InputError, match=r"texts\[1\].*visible"):
+        model.encode_audio_text([pairs[0], (pairs[1][0], "\t")])
+    other = core.Model(str(export(out=tmp_path / "mini", to="bundle", **mini.args)))
+    with pytest.raises(errors.InputError, match="takes no sound together with a text"):
+        other.encode_audio_text(pairs)
+
+
 def test_long_silences_are_dropped_before_a_sound_is_cut(core, omni, tmp_path):
     recipe = replace(
         get_recipe("lco-embedding-3b"), max_audio_s=1.0, long_audio="window-mean", silence_db=40.0, silence_s=0.3

@@ -116,6 +116,13 @@ HARKEN_API harken_status harken_model_encode_files(const harken_model* model, co
                                                    const char* instruction, float* vectors,
                                                    harken_on_failure on_failure, void* user);
 
+/* Vectors of sounds with a text each, for recipes that take both; texts and lengths as harken_model_encode_text, the rest as
+ * harken_model_encode_audio. No text may be empty. */
+HARKEN_API harken_status harken_model_encode_audio_text(const harken_model* model, const harken_clip* clips,
+                                                        const char* const* texts, const size_t* lengths, size_t num_clips,
+                                                        const char* instruction, float* vectors,
+                                                        harken_on_failure on_failure, void* user);
+
 /* Vectors of sentences, none of them empty.
  *
  * lengths: bytes of each text, or NULL where all end with a zero byte.

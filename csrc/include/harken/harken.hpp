@@ -123,11 +123,24 @@ class Model {
         return encode_audio(std::span(&clip, 1), instruction).values;
     }
     [[nodiscard]] Vectors encode_audio(std::span<const Clip> clips, const char* instruction = nullptr) const {
-        std::vector<harken_clip> given;
-        for (const Clip& clip : clips) given.push_back({clip.samples.data(), clip.samples.size(), clip.sample_rate_hz});
+        const std::vector<harken_clip> given = plain(clips);
         Vectors vectors = room_for(clips.size());
         check(harken_model_encode_audio(model_.get(), given.data(), given.size(), instruction, vectors.values.data(), nullptr,
                                         nullptr));
+        return vectors;
+    }
+
+    /// Vectors of sounds with a text each, for recipes that take both.
+    [[nodiscard]] Vectors encode_audio_text(std::span<const Clip> clips, std::span<const std::string_view> texts,
+                                            const char* instruction = nullptr) const {
+        if (clips.size() != texts.size())
+            throw Error(HARKEN_INVALID_ARGUMENT, "Model: " + std::to_string(clips.size()) + " sounds with " +
+                                                     std::to_string(texts.size()) + " texts; wanted one each");
+        const std::vector<harken_clip> given = plain(clips);
+        const PlainTexts plain_texts(texts);
+        Vectors vectors = room_for(clips.size());
+        check(harken_model_encode_audio_text(model_.get(), given.data(), plain_texts.texts.data(), plain_texts.lengths.data(),
+                                             given.size(), instruction, vectors.values.data(), nullptr, nullptr));
         return vectors;
     }
 
@@ -149,14 +162,9 @@ class Model {
         return encode_text(std::span(&text, 1), instruction).values;
     }
     [[nodiscard]] Vectors encode_text(std::span<const std::string_view> texts, const char* instruction = nullptr) const {
-        std::vector<const char*> given;
-        std::vector<std::size_t> lengths;
-        for (const std::string_view text : texts) {
-            given.push_back(text.data() == nullptr ? "" : text.data());
-            lengths.push_back(text.size());
-        }
+        const PlainTexts given(texts);
         Vectors vectors = room_for(texts.size());
-        check(harken_model_encode_text(model_.get(), given.data(), lengths.data(), given.size(), instruction,
+        check(harken_model_encode_text(model_.get(), given.texts.data(), given.lengths.data(), texts.size(), instruction,
                                        vectors.values.data()));
         return vectors;
     }
@@ -193,6 +201,23 @@ class Model {
         }
     };
 
+    struct PlainTexts {
+        std::vector<const char*> texts;
+        std::vector<std::size_t> lengths;
+
+        explicit PlainTexts(std::span<const std::string_view> given) {
+            for (const std::string_view text : given) {
+                texts.push_back(text.data() == nullptr ? "" : text.data());
+                lengths.push_back(text.size());
+            }
+        }
+    };
+
+    [[nodiscard]] static std::vector<harken_clip> plain(std::span<const Clip> clips) {
+        std::vector<harken_clip> given;
+        for (const Clip& clip : clips) given.push_back({clip.samples.data(), clip.samples.size(), clip.sample_rate_hz});
+        return given;
+    }
     [[nodiscard]] Vectors room_for(std::size_t n) const { return {std::vector<float>(n * dim()), dim()}; }
 
     struct Free {
