@@ -6,6 +6,7 @@
 #include "binding.h"
 #include "clip.h"
 #include "error.h"
+#include "model_to_cuda.h"
 #include "onnx_runner.h"
 #include "sound_file.h"
 
@@ -102,6 +103,8 @@ void bind_model(py::module_& module) {
         .def_property_readonly("sample_rate_hz", &Model::sample_rate_hz)
         .def_property_readonly("fingerprint", &Model::fingerprint)
         .def_property_readonly("runner", &Model::runner_name)
+        .def("to_cuda", &model_to_cuda, py::arg("device") = 0, py::call_guard<py::gil_scoped_release>(),
+             "Encode on a CUDA device from now on. Not while other threads use the model.")
         .def("encode_audio", &encode_audio, py::arg("clips"), py::kw_only(), py::arg("instruction") = py::none(),
              "Vectors [n, dim] of (samples [n] float32, rate in Hz) pairs.")
         .def("encode_audio_text", &encode_audio_text, py::arg("pairs"), py::kw_only(), py::arg("instruction") = py::none(),

@@ -1,8 +1,8 @@
 # The CUDA part: cubins for sm_80, sm_90 and sm_100, PTX for what comes later, a static runtime that finds the driver itself.
 # nvcc must be there, a GPU or a driver need not: neither is linked. nvcc is called directly, because CMake's CUDA language wants
-# to know each of its versions.
+# to know each of its versions. A kernel that spills registers is an error.
 find_package(CUDAToolkit 12.4 REQUIRED)
-set(nvcc_flags -std=c++20 -O3 -Xfatbin=-compress-all -Xcompiler=-fPIC,-fvisibility=hidden
+set(nvcc_flags -std=c++20 -O3 -Xptxas=-warn-spills,-Werror -Xfatbin=-compress-all -Xcompiler=-fPIC,-fvisibility=hidden
     -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90
     -gencode=arch=compute_100,code=[sm_100,compute_100]
     -I${CMAKE_CURRENT_SOURCE_DIR}/include -I${CMAKE_CURRENT_SOURCE_DIR}/src)

@@ -5,6 +5,7 @@
 #include "c_common.h"
 #include "clip.h"
 #include "model.h"
+#include "model_to_cuda.h"
 #include "onnx_runner.h"
 #include "sound_file.h"
 
@@ -89,6 +90,13 @@ size_t harken_model_dim(const harken_model* model) { return model->model.dim(); 
 uint32_t harken_model_sample_rate_hz(const harken_model* model) { return model->model.sample_rate_hz(); }
 const char* harken_model_fingerprint(const harken_model* model) { return model->model.fingerprint().c_str(); }
 const char* harken_model_runner(const harken_model* model) { return model->model.runner_name(); }
+
+harken_status harken_model_to_cuda(harken_model* model, int32_t device) {
+    return guarded([&] {
+        require(model, "harken_model_to_cuda", "model");
+        harken::model_to_cuda(model->model, device);
+    });
+}
 
 harken_status harken_model_encode_audio(const harken_model* model, const harken_clip* clips, size_t num_clips,
                                         const char* instruction, float* vectors, harken_on_failure on_failure, void* user) {

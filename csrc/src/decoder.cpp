@@ -7,6 +7,19 @@
 
 namespace harken {
 
+void rotary_tables(const DecoderConfig& c, std::size_t num_positions, float* cosines, float* sines) {
+    const std::size_t half = c.head_width / 2;
+    for (std::size_t i = 0; i < half; ++i) {
+        const auto exponent = 2 * static_cast<double>(i) / static_cast<double>(c.head_width);
+        const auto frequency = static_cast<float>(std::pow(c.rope_theta, -exponent));
+        for (std::size_t position = 0; position < num_positions; ++position) {
+            const float angle = static_cast<float>(position) * frequency;
+            cosines[position * half + i] = std::cos(angle);
+            sines[position * half + i] = std::sin(angle);
+        }
+    }
+}
+
 /// What every layer writes anew.
 struct Decoder::Scratch {
     Buffer<float> normed, qkv, attended, gate_up, hidden;
@@ -17,16 +30,7 @@ struct Decoder::Scratch {
           attended(num_rows * c.num_heads * c.head_width), gate_up(num_rows * 2 * c.mlp_width),
           hidden(num_rows * c.mlp_width), cosines(num_positions * c.head_width / 2),
           sines(num_positions * c.head_width / 2) {
-        const std::size_t half = c.head_width / 2;
-        for (std::size_t i = 0; i < half; ++i) {
-            const auto exponent = 2 * static_cast<double>(i) / static_cast<double>(c.head_width);
-            const auto frequency = static_cast<float>(std::pow(c.rope_theta, -exponent));
-            for (std::size_t position = 0; position < num_positions; ++position) {
-                const float angle = static_cast<float>(position) * frequency;
-                cosines[position * half + i] = std::cos(angle);
-                sines[position * half + i] = std::sin(angle);
-            }
-        }
+        rotary_tables(c, num_positions, cosines.data(), sines.data());
     }
 };
 

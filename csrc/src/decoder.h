@@ -18,6 +18,10 @@
 
 namespace harken {
 
+/// How far the halves of a head are turned at each position.
+/// \param cosines,sines  [num_positions, head_width / 2]
+void rotary_tables(const DecoderConfig& config, std::size_t num_positions, float* cosines, float* sines);
+
 class Decoder {
   public:
     explicit Decoder(const Bundle& bundle);
@@ -35,11 +39,15 @@ class Decoder {
     /// The final norm.
     [[nodiscard]] const RmsNorm& norm() const noexcept { return norm_; }
 
-  private:
+    // What a decoder is made of.
     struct Layer {
         RmsNorm norm1, norm2;
         PackedMatrix qkv, o, gate_up, down;
     };
+    [[nodiscard]] const std::vector<Layer>& layers() const noexcept { return layers_; }
+    [[nodiscard]] const Table& embeddings() const noexcept { return embeddings_; }
+
+  private:
     struct Scratch;
 
     void finish(const Layer& layer, const float* attended, std::size_t num_rows, float* x, Scratch& scratch,

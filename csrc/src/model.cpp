@@ -8,6 +8,7 @@
 #include "clip.h"
 #include "cpus.h"
 #include "error.h"
+#include "packed_prompts.h"
 
 namespace harken {
 namespace {
@@ -186,36 +187,18 @@ void Model::run(const std::vector<std::span<const float>>& clips, const std::vec
 
 void Model::encode_prompts(const std::vector<const Prompt*>& prompts, const float* audio_rows, const PoolHead* head,
                            float* vectors) const {
-    std::vector<std::size_t> lengths;
-    for (const Prompt* prompt : prompts) lengths.push_back(prompt->ids.size());
-    const Segments segments(lengths);
+    const PackedPrompts packed = pack_prompts(prompts, bundle_.recipe);
     const std::size_t width = decoder_.config().width;
-    Buffer<float> x(segments.num_rows() * width);
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
-        const Prompt& prompt = *prompts[i];
-        for (std::size_t j = 0; j < prompt.ids.size(); ++j) {
-            float* row = x.data() + (segments.start(i) + j) * width;
-            if (j < prompt.first_audio || j >= prompt.first_audio + prompt.num_audio) {
-                decoder_.embed(static_cast<std::size_t>(prompt.ids[j]), row);
-                continue;
-            }
-            std::copy_n(audio_rows, width, row);
-            audio_rows += width;
-        }
-    }
-    const Recipe& recipe = bundle_.recipe;
-    const bool last_only = recipe.pooling == Pooling::last;
-    const Buffer<float> hidden = decoder_.run(std::move(x), segments, recipe.causal, last_only, pool_);
-    std::vector<RowRange> ranges;
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
-        if (last_only)
-            ranges.push_back({i, i + 1});
-        else if (recipe.pooling == Pooling::mean_content)
-            ranges.push_back({segments.start(i) + prompts[i]->first_content, segments.start(i) + prompts[i]->end_content});
+    Buffer<float> x(packed.sources.size() * width);
+    for (std::size_t i = 0; i < packed.sources.size(); ++i) {
+        if (const std::int32_t source = packed.sources[i]; source >= 0)
+            decoder_.embed(static_cast<std::size_t>(source), x.data() + i * width);
         else
-            ranges.push_back({segments.start(i), segments.end(i)});
+            std::copy_n(audio_rows + static_cast<std::size_t>(-1 - source) * width, width, x.data() + i * width);
     }
-    pool_vectors(hidden.data(), ranges, decoder_.norm(), head, recipe, vectors, pool_);
+    const Buffer<float> hidden =
+        decoder_.run(std::move(x), packed.segments, bundle_.recipe.causal, packed.last_only, pool_);
+    pool_vectors(hidden.data(), packed.ranges, decoder_.norm(), head, bundle_.recipe, vectors, pool_);
 }
 
 }  // namespace harken

@@ -24,6 +24,8 @@ class PoolHead {
     PoolHead(const Bundle& bundle, const std::string& name);
 
     [[nodiscard]] std::size_t dim() const noexcept { return linear_.num_out; }
+    [[nodiscard]] const PackedMatrix& weights() const noexcept { return linear_; }
+    [[nodiscard]] const std::optional<LayerNorm>& norm() const noexcept { return norm_; }
     /// y [num_rows, dim] of x [num_rows, width]
     void run(const float* x, std::size_t num_rows, float* y, ThreadPool& pool) const;
 

@@ -3,15 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "attention.h"
 
 namespace harken {
 namespace {
-
-// Stands for a row of zeros.
-constexpr std::size_t kNoRow = std::numeric_limits<std::size_t>::max();
 
 std::size_t num_positions(std::size_t num_frames) { return (num_frames + 1) / 2; }
 
@@ -37,15 +33,6 @@ void add_taps(std::size_t centre, std::size_t length, std::size_t first, std::ve
 }
 
 }  // namespace
-
-/// Which rows each step reads. Segments lie in the order of their clips.
-struct Tower::Plan {
-    std::vector<std::size_t> first_frame;  // of each clip, and the end
-    std::vector<std::size_t> conv1, conv2; // three rows a row
-    std::vector<std::size_t> position;     // of every row after conv2
-    std::vector<std::size_t> pairs;        // first row of every pair that makes a token
-    std::vector<std::size_t> lengths;      // of the segments
-};
 
 Tower::Tower(const Bundle& bundle) : config_(bundle.tower), logmel_(mel_spec(bundle.tower.front_end)) {
     const std::size_t width = config_.width, mels = static_cast<std::size_t>(logmel_.spec().num_mels);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -20,6 +21,9 @@
 #include "packed.h"
 
 namespace harken {
+
+/// Stands for a row of zeros.
+inline constexpr std::size_t kNoRow = std::numeric_limits<std::size_t>::max();
 
 class Tower {
   public:
@@ -34,15 +38,32 @@ class Tower {
     /// \param clips  each of 1 or more samples at sample_rate_hz
     [[nodiscard]] Buffer<float> encode(const std::vector<std::span<const float>>& clips, ThreadPool& pool) const;
 
-  private:
+    /// Which rows each step reads. Segments lie in the order of their clips.
+    struct Plan {
+        std::vector<std::size_t> first_frame;   ///< of each clip, and the end
+        std::vector<std::size_t> conv1, conv2;  ///< three rows a row, kNoRow for zeros
+        std::vector<std::size_t> position;      ///< of every row after conv2
+        std::vector<std::size_t> lengths;       ///< of the segments
+        std::vector<std::size_t> pairs;         ///< first row of every pair that is averaged
+    };
+    [[nodiscard]] Plan plan(const std::vector<std::span<const float>>& clips) const;
+    /// Log-mel features of the clips end to end, [frames, mels].
+    [[nodiscard]] Buffer<float> frames(const std::vector<std::span<const float>>& clips, const Plan& plan, ThreadPool& pool) const;
+
+    // What a tower is made of.
     struct Layer {
         LayerNorm norm1, norm2;
         PackedMatrix qkv, out, fc1, fc2;
     };
-    struct Plan;
+    [[nodiscard]] const TowerConfig& config() const noexcept { return config_; }
+    [[nodiscard]] const PackedMatrix& conv1() const noexcept { return conv1_; }
+    [[nodiscard]] const PackedMatrix& conv2() const noexcept { return conv2_; }
+    [[nodiscard]] const PackedMatrix& projection() const noexcept { return proj_; }
+    [[nodiscard]] const float* positions() const noexcept { return positions_; }
+    [[nodiscard]] const std::vector<Layer>& layers() const noexcept { return layers_; }
+    [[nodiscard]] const LayerNorm& norm() const noexcept { return norm_; }
 
-    Plan plan(const std::vector<std::span<const float>>& clips) const;
-    Buffer<float> frames(const std::vector<std::span<const float>>& clips, const Plan& plan, ThreadPool& pool) const;
+  private:
     void run_layers(Buffer<float>& x, const Segments& segments, ThreadPool& pool) const;
 
     TowerConfig config_;

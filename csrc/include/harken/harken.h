@@ -101,6 +101,16 @@ HARKEN_API const char* harken_model_fingerprint(const harken_model* model);
 /* What computes the network: "harken", or another runner's name and version. */
 HARKEN_API const char* harken_model_runner(const harken_model* model);
 
+/* Copy the weights to a CUDA device (0, 1, ...), on which sounds and sentences are encoded from then on; features are still
+ * computed by the CPU. Calls on the model then take turns, on a stream of its own, and may be made from any thread.
+ *
+ * Weights of 16 bits are multiplied as such and summed in float32; those of 8 become bfloat16; float32 stays float32. Products are
+ * libcublasLt's (13 or 12) where the system finds it, else the library's own, which are slower; harken_model_runner says which.
+ *
+ * HARKEN_BACKEND_ERROR where there is no such device or the library was built without CUDA, HARKEN_OUT_OF_MEMORY,
+ * HARKEN_MODEL_ERROR for attention heads wider than 128: the model then stays where it was. Not while other threads use it. */
+HARKEN_API harken_status harken_model_to_cuda(harken_model* model, int32_t device);
+
 /* Vectors of sounds.
  *
  * instruction: for recipes whose prompt takes one; NULL: the recipe's own.

@@ -117,6 +117,8 @@ class Model {
     [[nodiscard]] std::string fingerprint() const { return harken_model_fingerprint(model_.get()); }
     /// What computes the network: "harken", or another runner's name and version.
     [[nodiscard]] std::string runner() const { return harken_model_runner(model_.get()); }
+    /// Encode on a CUDA device from now on.
+    void to_cuda(int device = 0) { check(harken_model_to_cuda(model_.get(), device)); }
 
     /// \param instruction  for recipes whose prompt takes one; nullptr: the recipe's own
     [[nodiscard]] std::vector<float> encode_audio(const Clip& clip, const char* instruction = nullptr) const {
