@@ -146,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--build", help="folder that keeps the built library; default: built anew, thrown away")
     parser.add_argument("--out", type=Path, help="JSON for `harken bench report`")
     args = parser.parse_args(arguments)
+    if not (CSRC / "CMakeLists.txt").is_file():
+        parser.error(f"builds the library from harken's sources; {CSRC} holds none: run it from a checkout")
     rows: list[dict[str, Any]] = []
     absent: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:

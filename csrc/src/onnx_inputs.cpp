@@ -19,8 +19,8 @@ struct Cut {
 
 }  // namespace
 
-TowerInputs tower_inputs(const std::vector<std::span<const float>>& clips, const TowerConfig& config, const LogMel& logmel,
-                         ThreadPool& pool) {
+TowerInputs tower_inputs(const std::vector<std::span<const float>>& clips, const TowerConfig& config,
+                         const LogMel& logmel, ThreadPool& pool) {
     const std::size_t extra = config.window == 0 ? 2 : 0, mels = static_cast<std::size_t>(logmel.spec().num_mels);
     std::vector<Cut> cuts;
     std::vector<std::size_t> first_cut, first_frame{0};
@@ -41,8 +41,13 @@ TowerInputs tower_inputs(const std::vector<std::span<const float>>& clips, const
     // The graph counts frames in pairs.
     longest += longest % 2;
 
-    TowerInputs inputs{signed_size(cuts.size()), signed_size(mels), signed_size(longest), Buffer<float>(cuts.size() * mels * longest),
-                       {}, {}, {}};
+    TowerInputs inputs{signed_size(cuts.size()),
+                       signed_size(mels),
+                       signed_size(longest),
+                       Buffer<float>(cuts.size() * mels * longest),
+                       {},
+                       {},
+                       {}};
     for (const Cut& cut : cuts) {
         inputs.num_rows.push_back(signed_size(cut.rows));
         inputs.num_keys.push_back(signed_size(cut.kept));
@@ -75,15 +80,21 @@ TowerInputs tower_inputs(const std::vector<std::span<const float>>& clips, const
 PromptInputs prompt_inputs(const std::vector<const Prompt*>& prompts) {
     std::size_t longest = kMinRows;
     for (const Prompt* prompt : prompts) longest = std::max(longest, prompt->ids.size());
-    PromptInputs inputs{signed_size(prompts.size()), signed_size(longest), std::vector<std::int64_t>(prompts.size() * longest),
-                        std::vector<std::int64_t>(prompts.size() * longest, -1), {}, {}};
+    PromptInputs inputs{signed_size(prompts.size()),
+                        signed_size(longest),
+                        std::vector<std::int64_t>(prompts.size() * longest),
+                        std::vector<std::int64_t>(prompts.size() * longest, -1),
+                        {},
+                        {}};
     std::int64_t used = 0;
     for (std::size_t i = 0; i < prompts.size(); ++i) {
         const Prompt& prompt = *prompts[i];
         std::copy(prompt.ids.begin(), prompt.ids.end(), inputs.token_ids.begin() + signed_size(i * longest));
-        for (std::size_t j = 0; j < prompt.num_audio; ++j) inputs.audio_index[i * longest + prompt.first_audio + j] = used++;
+        for (std::size_t j = 0; j < prompt.num_audio; ++j)
+            inputs.audio_index[i * longest + prompt.first_audio + j] = used++;
         inputs.lengths.push_back(signed_size(prompt.ids.size()));
-        inputs.contents.insert(inputs.contents.end(), {signed_size(prompt.first_content), signed_size(prompt.end_content)});
+        inputs.contents.insert(inputs.contents.end(),
+                               {signed_size(prompt.first_content), signed_size(prompt.end_content)});
     }
     return inputs;
 }

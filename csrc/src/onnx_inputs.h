@@ -18,9 +18,9 @@ namespace harken {
 /// Inputs of audio_tower. A segment is a clip, or a window of one.
 struct TowerInputs {
     std::int64_t num_segments = 0, num_mels = 0, num_frames = 0;
-    Buffer<float> mel;                            ///< [num_segments, num_mels, num_frames], zeros past a segment's rows
-    std::vector<std::int64_t> num_rows, num_keys; ///< of each segment: frames that are there, positions that are seen
-    std::vector<std::int64_t> tokens;             ///< [audio tokens, 2] the positions that each is the mean of
+    Buffer<float> mel;  ///< [num_segments, num_mels, num_frames], zeros past a segment's rows
+    std::vector<std::int64_t> num_rows, num_keys;  ///< of each segment: frames that are there, positions that are seen
+    std::vector<std::int64_t> tokens;              ///< [audio tokens, 2] the positions that each is the mean of
 };
 
 /// \param clips  each long enough for a token
@@ -30,9 +30,9 @@ struct TowerInputs {
 /// Inputs of embedder.
 struct PromptInputs {
     std::int64_t num_prompts = 0, num_rows = 0;
-    std::vector<std::int64_t> token_ids, audio_index; ///< [num_prompts, num_rows]; -1 where a token stands
-    std::vector<std::int64_t> lengths;                ///< [num_prompts]
-    std::vector<std::int64_t> contents;               ///< [num_prompts, 2] first row of the content, and the row past its last
+    std::vector<std::int64_t> token_ids, audio_index;  ///< [num_prompts, num_rows]; -1 where a token stands
+    std::vector<std::int64_t> lengths;                 ///< [num_prompts]
+    std::vector<std::int64_t> contents;  ///< [num_prompts, 2] first row of the content, and the row past its last
 };
 
 [[nodiscard]] PromptInputs prompt_inputs(const std::vector<const Prompt*>& prompts);

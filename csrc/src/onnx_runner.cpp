@@ -22,7 +22,8 @@ Json read_json(const std::string& path) {
 }
 
 // What harken's Python engine compares.
-constexpr const char* kCompared[] = {"weights_sha256", "adapter_sha256", "recipe", "recipe_sha256", "front_end", "dtype"};
+constexpr const char* kCompared[] = {"weights_sha256", "adapter_sha256", "recipe",
+                                     "recipe_sha256",  "front_end",      "dtype"};
 
 using Fingerprint = std::array<std::string, std::size(kCompared)>;
 
@@ -43,8 +44,8 @@ void require_same_model(const Json& graphs, const std::string& where, const Bund
     const Fingerprint got = read_fingerprint(graphs, where), wanted = read_fingerprint(read_json(own), own);
     for (std::size_t i = 0; i < got.size(); ++i)
         if (got[i] != wanted[i])
-            throw Error(HARKEN_FINGERPRINT_ERROR, where + ": is not of the model in " + bundle.folder() + ": " + kCompared[i] +
-                                                      " is " + got[i] + ", wanted " + wanted[i]);
+            throw Error(HARKEN_FINGERPRINT_ERROR, where + ": is not of the model in " + bundle.folder() + ": " +
+                                                      kCompared[i] + " is " + got[i] + ", wanted " + wanted[i]);
 }
 
 /// What the manifest of an export says.
@@ -60,21 +61,25 @@ Described read_described(const std::string& folder, const Bundle& bundle) {
             throw Error(HARKEN_FILE_FORMAT_ERROR, where + ": is no manifest of an export to ONNX");
         require_same_model(json, where, bundle);
         const Json& embedder = json.at("graphs").at("embedder");
-        return Described{embedder.at("outputs").as_array().size() == 2, embedder.at("inputs").find("contents") != nullptr};
+        return Described{embedder.at("outputs").as_array().size() == 2,
+                         embedder.at("inputs").find("contents") != nullptr};
     });
 }
 
 class OnnxRunner final : public Runner {
   public:
     OnnxRunner(const Bundle& bundle, const std::string& folder, const std::string& library, int num_threads)
-        : bundle_(bundle), described_(read_described(folder, bundle)), logmel_(mel_spec(bundle.tower.front_end)),
-          runtime_(std::make_shared<const OnnxRuntime>(library)), tower_(runtime_, folder + "/audio_tower.onnx", num_threads),
+        : bundle_(bundle),
+          described_(read_described(folder, bundle)),
+          logmel_(mel_spec(bundle.tower.front_end)),
+          runtime_(std::make_shared<const OnnxRuntime>(library)),
+          tower_(runtime_, folder + "/audio_tower.onnx", num_threads),
           embedder_(runtime_, folder + "/embedder.onnx", num_threads) {}
 
     [[nodiscard]] const char* name() const noexcept override { return runtime_->name().c_str(); }
     [[nodiscard]] bool pads() const noexcept override { return true; }
-    void run(const std::vector<std::span<const float>>& clips, const std::vector<const Prompt*>& prompts, float* vectors,
-             ThreadPool& pool) const override;
+    void run(const std::vector<std::span<const float>>& clips, const std::vector<const Prompt*>& prompts,
+             float* vectors, ThreadPool& pool) const override;
 
   private:
     [[nodiscard]] OnnxOutput hear(const std::vector<std::span<const float>>& clips, ThreadPool& pool) const;
@@ -88,8 +93,8 @@ class OnnxRunner final : public Runner {
 
 void require_shape(const OnnxOutput& output, std::int64_t rows, std::size_t width, const char* graph) {
     if (output.shape != std::vector<std::int64_t>{rows, static_cast<std::int64_t>(width)})
-        throw Error(HARKEN_MODEL_ERROR, std::string(graph) + ".onnx gives another shape than [" + std::to_string(rows) + ", " +
-                                            std::to_string(width) + "]");
+        throw Error(HARKEN_MODEL_ERROR, std::string(graph) + ".onnx gives another shape than [" + std::to_string(rows) +
+                                            ", " + std::to_string(width) + "]");
 }
 
 OnnxOutput OnnxRunner::hear(const std::vector<std::span<const float>>& clips, ThreadPool& pool) const {
@@ -133,8 +138,8 @@ void OnnxRunner::run(const std::vector<std::span<const float>>& clips, const std
 
 }  // namespace
 
-std::unique_ptr<const Runner> make_onnx_runner(const Bundle& bundle, const std::string& folder, const std::string& library,
-                                               int num_threads) {
+std::unique_ptr<const Runner> make_onnx_runner(const Bundle& bundle, const std::string& folder,
+                                               const std::string& library, int num_threads) {
     return std::make_unique<OnnxRunner>(bundle, folder, library, num_threads);
 }
 

@@ -44,12 +44,14 @@ const OrtApiBase* load(const std::string& library) {
         const char* reason = handle == nullptr ? dlerror() : nullptr;
         void* entry = handle == nullptr ? nullptr : dlsym(handle, "OrtGetApiBase");
         if (entry != nullptr) return reinterpret_cast<const OrtApiBase*(ORT_API_CALL*)()>(entry)();
-        tried += (tried.empty() ? "" : "; ") + (reason != nullptr ? std::string(reason) : name + ": has no OrtGetApiBase");
+        tried +=
+            (tried.empty() ? "" : "; ") + (reason != nullptr ? std::string(reason) : name + ": has no OrtGetApiBase");
     }
-    throw Error(HARKEN_BACKEND_ERROR,
-                "ONNX Runtime cannot be loaded: " + tried +
-                    ". Give the path of libonnxruntime.so as onnxruntime_library or in HARKEN_ONNXRUNTIME; `pip install "
-                    "onnxruntime` brings one, onnxruntime/capi/libonnxruntime.so.*");
+    throw Error(
+        HARKEN_BACKEND_ERROR,
+        "ONNX Runtime cannot be loaded: " + tried +
+            ". Give the path of libonnxruntime.so as onnxruntime_library or in HARKEN_ONNXRUNTIME; `pip install "
+            "onnxruntime` brings one, onnxruntime/capi/libonnxruntime.so.*");
 }
 
 }  // namespace
@@ -64,10 +66,11 @@ OnnxRuntime::OnnxRuntime(const std::string& library) {
     const OrtApiBase* base = load(library);
     name_ = std::string("onnxruntime ") + base->GetVersionString();
     const OrtApi* api = base->GetApi(kApiVersion);
-    if (api == nullptr) throw Error(HARKEN_BACKEND_ERROR, name_ + " is too old; wanted 1." + std::to_string(kApiVersion) + " or newer");
+    if (api == nullptr)
+        throw Error(HARKEN_BACKEND_ERROR, name_ + " is too old; wanted 1." + std::to_string(kApiVersion) + " or newer");
     OrtEnv* env = nullptr;
-    check(api, api->CreateEnvWithCustomLogger(silent, nullptr, ORT_LOGGING_LEVEL_FATAL, "harken", &env), HARKEN_BACKEND_ERROR,
-          name_);
+    check(api, api->CreateEnvWithCustomLogger(silent, nullptr, ORT_LOGGING_LEVEL_FATAL, "harken", &env),
+          HARKEN_BACKEND_ERROR, name_);
     Owned<OrtEnv> owned(env, api->ReleaseEnv);
     OrtMemoryInfo* memory = nullptr;
     check(api, api->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory), HARKEN_BACKEND_ERROR, name_);
@@ -108,7 +111,8 @@ OnnxOutput OnnxGraph::run(std::span<const OnnxInput> inputs, const char* output)
     for (const OnnxInput& input : inputs) {
         const bool floats = std::holds_alternative<std::span<const float>>(input.values);
         const void* data = std::visit([](const auto& numbers) -> const void* { return numbers.data(); }, input.values);
-        const std::size_t num_bytes = std::visit([](const auto& numbers) { return numbers.size_bytes(); }, input.values);
+        const std::size_t num_bytes =
+            std::visit([](const auto& numbers) { return numbers.size_bytes(); }, input.values);
         OrtValue* value = nullptr;
         // An input is only read.
         checked(api->CreateTensorWithDataAsOrtValue(

@@ -48,21 +48,24 @@ void what_is_refused() {
     write_file(tiny.path() + "/manifest.json", replaced(tiny.manifest(), "{", std::string("{") + kFingerprint + ","));
     const Model model(tiny.path(), 1, 0);
     const TempFolder graphs;
-    const std::string manifest =
-        std::string(R"({"format":"harken-export","target":"onnx",)") + kFingerprint +
-        R"(,"graphs":{"embedder":{"inputs":{},"outputs":["audio_vectors","text_vectors"]}}})";
+    const std::string manifest = std::string(R"({"format":"harken-export","target":"onnx",)") + kFingerprint +
+                                 R"(,"graphs":{"embedder":{"inputs":{},"outputs":["audio_vectors","text_vectors"]}}})";
     const auto runner = [&](const std::string& content, const std::string& library = "") {
         return [&, content, library] {
             write_file(graphs.path() + "/manifest.json", content);
             return make_onnx_runner(model.bundle(), graphs.path(), library, 1);
         };
     };
-    check_refused(HARKEN_IO_ERROR, {"manifest.json"}, [&] { return make_onnx_runner(model.bundle(), "/nowhere", "", 1); });
+    check_refused(HARKEN_IO_ERROR, {"manifest.json"},
+                  [&] { return make_onnx_runner(model.bundle(), "/nowhere", "", 1); });
     check_refused(HARKEN_FILE_FORMAT_ERROR, {"byte"}, runner("{"));
-    check_refused(HARKEN_FILE_FORMAT_ERROR, {"no manifest of an export to ONNX"}, runner(replaced(manifest, "onnx", "bundle")));
+    check_refused(HARKEN_FILE_FORMAT_ERROR, {"no manifest of an export to ONNX"},
+                  runner(replaced(manifest, "onnx", "bundle")));
     check_refused(HARKEN_FILE_FORMAT_ERROR, {"graphs"}, runner(replaced(manifest, "\"graphs\"", "\"other\"")));
-    check_refused(HARKEN_FINGERPRINT_ERROR, {"dtype is float16, wanted float32"}, runner(replaced(manifest, "float32", "float16")));
-    check_refused(HARKEN_FINGERPRINT_ERROR, {"adapter_sha256 is b, wanted none"}, runner(replaced(manifest, "null", "\"b\"")));
+    check_refused(HARKEN_FINGERPRINT_ERROR, {"dtype is float16, wanted float32"},
+                  runner(replaced(manifest, "float32", "float16")));
+    check_refused(HARKEN_FINGERPRINT_ERROR, {"adapter_sha256 is b, wanted none"},
+                  runner(replaced(manifest, "null", "\"b\"")));
 
     check_refused(HARKEN_BACKEND_ERROR, {"/nowhere/libonnxruntime.so.9", "pip install onnxruntime"},
                   runner(manifest, "/nowhere/libonnxruntime.so.9"));
@@ -88,7 +91,8 @@ void whole_clips_are_padded() {
     const std::vector<float> longer = random.numbers(16 * 160), shorter = random.numbers(3 * 160);
     const TowerInputs inputs = tower_inputs({longer, shorter}, config(0), logmel, pool);
     CHECK(inputs.num_segments == 2 && inputs.num_mels == 80 && inputs.num_frames == 18);
-    CHECK(inputs.num_rows == (std::vector<std::int64_t>{18, 5}) && inputs.num_keys == (std::vector<std::int64_t>{8, 2}));
+    CHECK(inputs.num_rows == (std::vector<std::int64_t>{18, 5}) &&
+          inputs.num_keys == (std::vector<std::int64_t>{8, 2}));
     CHECK(inputs.tokens == (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 9, 10}));
     std::vector<float> rows(5 * 80);
     logmel.compute(shorter, rows.data(), 2, 48000);
@@ -105,7 +109,8 @@ void windows_are_segments() {
     CHECK(inputs.num_segments == 6 && inputs.num_frames == 8);
     CHECK(inputs.num_rows == (std::vector<std::int64_t>{8, 8, 3, 8, 8, 3}));
     CHECK(inputs.num_keys == (std::vector<std::int64_t>{4, 4, 2, 4, 4, 2}));
-    CHECK(inputs.tokens == (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21}));
+    CHECK(inputs.tokens ==
+          (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21}));
 }
 
 void prompts_are_padded() {
@@ -114,7 +119,8 @@ void prompts_are_padded() {
     CHECK(both.num_prompts == 2 && both.num_rows == 4);
     CHECK(both.token_ids == (std::vector<std::int64_t>{7, 1, 1, 8, 1, 9, 0, 0}));
     CHECK(both.audio_index == (std::vector<std::int64_t>{-1, 0, 1, -1, 2, -1, -1, -1}));
-    CHECK(both.lengths == (std::vector<std::int64_t>{4, 2}) && both.contents == (std::vector<std::int64_t>{1, 3, 0, 1}));
+    CHECK(both.lengths == (std::vector<std::int64_t>{4, 2}) &&
+          both.contents == (std::vector<std::int64_t>{1, 3, 0, 1}));
     const PromptInputs one = prompt_inputs({&said});
     CHECK(one.num_rows == 2 && one.token_ids == (std::vector<std::int64_t>{5, 0}) && one.lengths[0] == 1);
 }
