@@ -95,7 +95,7 @@ setup(
     package_data={
         "": ["py.typed", "*.md", "*.json", "*.csv"],
         "harken.engine": ["assets/**/*", "serve/page/*"],
-        "harken.training": ["configs/*.json"],
+        "harken.training": ["configs/*.json", "configs/ablation/*.json"],
         "harken.bench.quality": ["queries/*.jsonl"],
         "harken.csrc": ["*.pyi"],
     },

@@ -7,7 +7,7 @@
 
 A run that is done is not run again; one that was stopped goes on.
 
-Source: own; tables in the form of AuroLA's Table 5 (spec/recipes.md C.7).
+Source: own; tables in the form of AuroLA's Table 5 (spec/recipes.md C.8).
 """
 
 import argparse

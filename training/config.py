@@ -61,13 +61,19 @@ class LossSettings:
     max_similarity: float = 0.9
     # Cosine, L1, contrast.
     weights: tuple[float, float, float] = (0.3, 0.3, 0.4)
-    # Reranker: share of the candidates' cross entropy beside the pairs', and wrong candidates of each kind.
+    # Reranker: weight of the candidates' cross entropy beside the pairs'.
     listwise: float = 0.0
+    # Wrong candidates of each kind, and how many of them are mined ones; the others are drawn from all rows.
     num_negatives: int = 1
+    mined: float = 1.0
+    # Wrong texts and wrong sounds in every row, or only those that its direction asks for.
+    candidates: Literal["both", "asked"] = "both"
 
     def __post_init__(self) -> None:
         if self.name not in get_args(LossName):
             raise InputError(f"loss.name is {self.name!r}, wanted one of {', '.join(get_args(LossName))}")
+        if not 0 <= self.mined <= 1:
+            raise InputError(f"loss.mined is {self.mined}, wanted a share, 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)

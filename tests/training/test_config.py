@@ -9,6 +9,7 @@ import harken
 from harken.engine.recipes import get_recipe
 from harken.engine.recipes.rerank import get_rerank_recipe
 from harken.errors import InputError
+from harken.training.ablation import merge, read_ablation
 from harken.training.config import load_settings, settings_from
 from harken.training.data import DATASETS
 
@@ -22,6 +23,17 @@ def test_committed_settings_can_be_used(path):
     for source in (*settings.data.train, *settings.data.val):
         assert source.dataset == "manifest" or source.dataset in DATASETS
     assert settings_from(settings.to_dict()) == settings
+
+
+def test_committed_ablations_change_what_there_is():
+    tables = sorted((CONFIGS[0].parent / "ablation").glob("*.json"))
+    assert tables
+    for path in tables:
+        table = read_ablation(path)
+        base = settings_from(table.settings)
+        for name, changes in table.rows.items():
+            changed = settings_from(merge(table.settings, changes), name)
+            assert changed == base if not changes else changed != base
 
 
 def test_the_published_numbers_are_in_them():

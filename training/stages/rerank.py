@@ -2,6 +2,8 @@
 
     one row:  (sound, its text)  Yes;  (sound, texts near it)  No;  (sounds near it, its text)  No
 
+With loss.candidates "asked" a row that a sound asks has the texts alone, one that a text asks the sounds.
+
     loss = cross entropy of the answers, the Yes pairs as heavy together as the No pairs
          + listwise * [ the text among its rivals + the sound among its rivals ]
 
@@ -11,9 +13,10 @@ Source: AuroLA's third stage (spec/recipes.md C.4, C.6); the balance and the lis
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +30,7 @@ from ..ahead import Ahead
 from ..config import TrainSettings
 from ..data import Row
 from ..data.index import at, ids_of
-from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch
+from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch, texts_of
 from ..listening import Features
 from ..losses import listwise_cross_entropy, rerank_cross_entropy
 from ..models.reranker import Pair, TrainableReranker
@@ -35,6 +38,7 @@ from .build import CAPTIONS, autocast, init_folder, open_features, open_rows, op
 
 # Rows of one pass; their gradients add up to the batch's.
 _ROWS_A_PASS = 8
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +161,33 @@ class RerankTask:
         rng = rng_of(s.seed, ITEM, step, place)
         text = draw_text(row, rng, s.batch.kinds)[1]
         direction: Direction = "a2t" if rng.random() < 0.5 else "t2a"
-        choose = lambda there: [there[i] for i in rng.choice(len(there), s.loss.num_negatives, replace=False)]
-        wrong_texts, wrong_places = choose(self.negatives[row.id].texts), choose(self._sounds[row.id])
-        rows = [row, *(self._rows[place] for place in wrong_places)]
-        sound, *wrong_sounds = (crop(f, rng, s.batch) for f in self.features.of(rows))
+        both = s.loss.candidates == "both"
+        wrong_texts = self._wrong_texts(row, rng) if both or direction == "a2t" else []
+        wrong_rows = self._wrong_rows(row, rng) if both or direction == "t2a" else []
+        sound, *wrong_sounds = (crop(f, rng, s.batch) for f in self.features.of([row, *wrong_rows]))
         with_sound = [Pair(sound, t, direction) for t in (text, *wrong_texts)]
         return with_sound + [Pair(f, text, direction) for f in wrong_sounds]
+
+    def _wrong_texts(self, row: Row, rng: np.random.Generator) -> list[str]:
+        drawn = lambda: draw_text(self._rows[int(rng.integers(len(self._rows)))], rng, self.settings.batch.kinds)[1]
+        return self._wrong(self.negatives[row.id].texts, drawn, lambda text: text in _all_texts(row), rng)
+
+    def _wrong_rows(self, row: Row, rng: np.random.Generator) -> list[Row]:
+        fits = lambda place: not _all_texts(row).isdisjoint(_all_texts(self._rows[place]))
+        places = self._wrong(self._sounds[row.id], lambda: int(rng.integers(len(self._rows))), fits, rng)
+        return [self._rows[place] for place in places]
+
+    def _wrong(
+        self, mined: Sequence[T], draw: Callable[[], T], fits: Callable[[T], bool], rng: np.random.Generator
+    ) -> list[T]:
+        """`num_negatives` different ones: mined ones for their share, then others that do not fit, then mined ones again."""
+        num = self.settings.loss.num_negatives
+        order = [mined[i] for i in rng.permutation(len(mined))[:num]]
+        found = order[: round(self.settings.loss.mined * num)]
+        for _ in range(2 * num):
+            if len(found) < num and not fits(one := draw()) and one not in order + found:
+                found.append(one)
+        return found + [one for one in order if one not in found][: num - len(found)]
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -185,6 +210,10 @@ class RerankTask:
 
     def save(self, folder: Path) -> None:
         self.model.save(folder)
+
+
+def _all_texts(row: Row) -> set[str]:
+    return {text for texts in texts_of(row).values() for text in texts}
 
 
 def rerank_loss(logits_QK2: torch.Tensor, num_negatives: int, listwise: float) -> torch.Tensor:

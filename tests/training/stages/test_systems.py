@@ -1,6 +1,7 @@
 """Each system's stages run from settings on a tiny checkpoint of its kind, and what they save is served."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -168,6 +169,20 @@ def test_the_reranker_starts_from_the_retriever_and_learns_from_mined_negatives(
     pairs = task._pairs(task.train[0], 0, 0)
     assert [p.features is pairs[0].features for p in pairs] == [True, True, True, False, False]
     assert [p.text == pairs[0].text for p in pairs] == [True, False, False, True, True]
+    # Asked alone, and with half of them from other rows: none twice, none that fits, of one kind.
+    asked = replace(made, loss=replace(made.loss, num_negatives=4, mined=0.5, candidates="asked"))
+    other = make_task(asked)
+    kinds = set()
+    for place in range(12):
+        row = other.train[place % 9]
+        first, *wrong = other._pairs(row, 0, place)
+        assert len(wrong) == 4 and len({(id(p.features), p.text) for p in wrong}) == 4
+        if first.direction == "a2t":
+            assert all(p.features is first.features and p.text not in row.captions for p in wrong)
+        else:
+            assert all(p.features is not first.features and p.text == first.text for p in wrong)
+        kinds.add(first.direction)
+    assert kinds == {"a2t", "t2a"}
     run(made)
     assert len(losses(tmp_path / "run")) == 4
     served = harken.load_reranker(
