@@ -108,24 +108,29 @@ class Runner:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                step = self._scheduler.next_step(self._scorer.kept.__contains__)
-                held = self._scheduler.held
-                if not step:
-                    self._scorer.hold_only(held)
-                    self._thread = None
-                    return
-            jobs = [job for share in step for job in share.jobs]
-            try:
-                results = self._score(step)
-            except BaseException as error:  # handed to the callers that wait for it
-                self._leave(jobs)
-                self._fail({job.payload.bag for job in jobs}, error)
-            else:
-                self._leave(jobs)
-                self.note((job.payload.bag, ranked) for job, ranked in zip(jobs, results))
-            self._scorer.hold_only(held)
+        while self._run_step():
+            pass
+
+    def _run_step(self) -> bool:
+        """Whether there was a step to run. Once it has returned, nothing here holds the pairs and their sounds any more."""
+        with self._changed:
+            step = self._scheduler.next_step(self._scorer.kept.__contains__)
+            held = self._scheduler.held
+            if not step:
+                self._scorer.hold_only(held)
+                self._thread = None
+                return False
+        jobs = [job for share in step for job in share.jobs]
+        try:
+            results = self._score(step)
+        except BaseException as error:  # handed to the callers that wait for it
+            self._leave(jobs)
+            self._fail({job.payload.bag for job in jobs}, error)
+        else:
+            self._leave(jobs)
+            self.note((job.payload.bag, ranked) for job, ranked in zip(jobs, results))
+        self._scorer.hold_only(held)
+        return True
 
     def _score(self, step: list[Share]) -> list[Ranked]:
         """Results of a step in the order of its jobs. Where the model fails on it, every pair is tried by itself."""
