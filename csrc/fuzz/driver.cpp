@@ -189,11 +189,7 @@ int main(int argc, char** argv) {
         } else if (argument == "--seed") {
             seed = std::strtoull(argv[++i], nullptr, 10);
         } else if (argument == "--write-seeds") {
-            const std::filesystem::path folder = argv[++i];
-            std::filesystem::create_directories(folder);
-            std::size_t number = 0;
-            for (const std::string& input : fuzz_seeds())
-                write_whole(folder / ("seed-" + std::to_string(number++)), input);
+            write_seeds(argv[++i]);
             return 0;
         } else {
             files.push_back(argument);

@@ -39,3 +39,10 @@ inline std::filesystem::path own_folder(const char* name) {
     std::filesystem::create_directories(folder);
     return folder;
 }
+
+/// The good inputs, a file each.
+inline void write_seeds(const std::filesystem::path& folder) {
+    std::filesystem::create_directories(folder);
+    std::size_t number = 0;
+    for (const std::string& input : fuzz_seeds()) write_whole(folder / ("seed-" + std::to_string(number++)), input);
+}
