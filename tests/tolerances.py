@@ -57,7 +57,7 @@ VECTOR_BUNDLE = 1e-4
 COSINE_BUNDLE = {"bfloat16": 0.999, "float16": 0.99999, "int8": 0.998}
 # Smallest cosine of a device's vector to the CPU's of the same weights, whose products round nothing; 1 stands for components
 # within 1e-4. int8 weights are rounded to bfloat16 on a device.
-COSINE_CUDA = {"float32": 1, "bfloat16": 0.9998, "float16": 0.9998, "int8": 0.999}
+COSINE_CUDA = {"float32": 1, "bfloat16": 0.9998, "float16": 0.9998, "int8": 0.9998}
 # Largest difference of a component of a unit vector where frozen states were kept in float16 in between, of size about 3.
 FLOAT16_STATES = 3e-3
 # Largest difference of a unit vector's component to transformers' on CUDA in float32, both with products of full width.

@@ -6,6 +6,10 @@ set(nvcc_flags -std=c++20 -O3 -Xptxas=-warn-spills,-Werror -Xfatbin=-compress-al
     -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90
     -gencode=arch=compute_100,code=[sm_100,compute_100]
     -I${CMAKE_CURRENT_SOURCE_DIR}/include -I${CMAKE_CURRENT_SOURCE_DIR}/src)
+# Drivers that run CUDA 13 unpack it; older toolkits' default is read by older drivers.
+if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 13)
+  list(APPEND nvcc_flags -Xfatbin=-compress-mode=size)
+endif()
 file(GLOB cuda_sources CONFIGURE_DEPENDS src/cuda/*.cu)
 foreach(source IN LISTS cuda_sources)
   get_filename_component(name ${source} NAME_WE)

@@ -48,7 +48,8 @@ class Tower {
     };
     [[nodiscard]] Plan plan(const std::vector<std::span<const float>>& clips) const;
     /// Log-mel features of the clips end to end, [frames, mels].
-    [[nodiscard]] Buffer<float> frames(const std::vector<std::span<const float>>& clips, const Plan& plan, ThreadPool& pool) const;
+    [[nodiscard]] Buffer<float> frames(const std::vector<std::span<const float>>& clips, const Plan& plan,
+                                       ThreadPool& pool) const;
 
     // What a tower is made of.
     struct Layer {

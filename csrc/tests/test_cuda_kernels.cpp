@@ -45,7 +45,7 @@ void logmel(const char* name) {
 }
 
 void pool(std::size_t width) {
-    if (!cuda::DevicePool::available(width, DType::float32, 0)) return (void)std::printf("no kernels of pooling for this device\n");
+    if (!cuda::DevicePool::available(width, DType::float32, 0)) return (void)std::puts("no kernels of pooling for this device");
     const std::size_t num_rows = 300;
     Random random;
     const std::vector<float> hidden = random.numbers(num_rows * width), weight = random.numbers(width);

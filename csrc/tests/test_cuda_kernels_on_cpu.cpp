@@ -61,13 +61,17 @@ void norms(Stream& stream) {
             std::vector<float> x = random.numbers(n * width), weight = random.numbers(width), bias = random.numbers(width);
             for (std::size_t i = 0; i < width; ++i) x[i] = 100 + x[i];  // a row far from zero
             std::vector<float> want(n * width);
-            for (std::size_t i = 0; i < n; ++i) kernels().rms_norm(x.data() + i * width, weight.data(), width, 1e-6f, want.data() + i * width);
-            same(written(n * width, dtype, [&](void* y) { cuda::rms_norm(x.data(), weight.data(), n, width, 1e-6f, dtype, y, stream); }),
+            for (std::size_t i = 0; i < n; ++i)
+                kernels().rms_norm(x.data() + i * width, weight.data(), width, 1e-6f, want.data() + i * width);
+            same(written(n * width, dtype,
+                         [&](void* y) { cuda::rms_norm(x.data(), weight.data(), n, width, 1e-6f, dtype, y, stream); }),
                  want, tolerance(dtype));
             for (std::size_t i = 0; i < n; ++i)
                 kernels().layer_norm(x.data() + i * width, weight.data(), bias.data(), width, 1e-5f, want.data() + i * width);
             same(written(n * width, dtype,
-                         [&](void* y) { cuda::layer_norm(x.data(), weight.data(), bias.data(), n, width, 1e-5f, dtype, y, stream); }),
+                         [&](void* y) {
+                             cuda::layer_norm(x.data(), weight.data(), bias.data(), n, width, 1e-5f, dtype, y, stream);
+                         }),
                  want, 10 * tolerance(dtype));
             x.assign(n * width, 0.5f);
             want.assign(n * width, 1.0f / std::sqrt(static_cast<float>(width)));
@@ -83,24 +87,29 @@ void pointwise(Stream& stream) {
     const std::vector<float> x = random.numbers(2 * n * width);
     std::vector<float> want(x), got(n * width);
     kernels().gelu(want.data(), want.size());
-    same(written(x.size(), DType::float32, [&](void* y) { cuda::gelu(x.data(), x.size(), DType::float32, y, stream); }), want, kSame);
+    same(written(x.size(), DType::float32, [&](void* y) { cuda::gelu(x.data(), x.size(), DType::float32, y, stream); }), want,
+         kSame);
     want.resize(n * width);
     for (std::size_t i = 0; i < n; ++i)
         kernels().swiglu(x.data() + 2 * i * width, x.data() + (2 * i + 1) * width, width, want.data() + i * width);
-    same(written(n * width, DType::bfloat16, [&](void* y) { cuda::swiglu(x.data(), n, width, DType::bfloat16, y, stream); }), want,
-         tolerance(DType::bfloat16));
+    same(written(n * width, DType::bfloat16, [&](void* y) { cuda::swiglu(x.data(), n, width, DType::bfloat16, y, stream); }),
+         want, tolerance(DType::bfloat16));
 
     const std::vector<std::int32_t> rows{3, -1, 0, 12, 3, -1, 1}, ends{4, 3, 2, 14, 9, 1, 2};
-    const auto at = [&](std::int32_t row, std::size_t j) { return row < 0 ? 0.0f : x[static_cast<std::size_t>(row) * width + j]; };
+    const auto at = [&](std::int32_t row, std::size_t j) {
+        return row < 0 ? 0.0f : x[static_cast<std::size_t>(row) * width + j];
+    };
     for (std::size_t i = 0; i < n * width; ++i) want[i] = at(rows[i / width], i % width);
-    same(written(n * width, DType::float16, [&](void* y) { cuda::gather_rows(x.data(), rows.data(), n, width, DType::float16, y, stream); }),
+    same(written(n * width, DType::float16,
+                 [&](void* y) { cuda::gather_rows(x.data(), rows.data(), n, width, DType::float16, y, stream); }),
          want, tolerance(DType::float16));
     const std::vector<std::int32_t> firsts{3, 2, 0, 12, 3, 0, 1};
     for (std::size_t i = 0; i < n * width; ++i) want[i] = x[i] + at(firsts[i / width], i % width);
     got.assign(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(n * width));
     cuda::add_rows(x.data(), firsts.data(), n, width, got.data(), stream);
     same(got, want, 0);
-    for (std::size_t i = 0; i < n * width; ++i) want[i] = 0.5f * (at(firsts[i / width], i % width) + at(firsts[i / width] + 1, i % width));
+    for (std::size_t i = 0; i < n * width; ++i)
+        want[i] = 0.5f * (at(firsts[i / width], i % width) + at(firsts[i / width] + 1, i % width));
     cuda::mean_pairs(x.data(), firsts.data(), n, width, got.data(), stream);
     same(got, want, 0);
     for (std::size_t i = 0; i < n * width; ++i) {
@@ -146,15 +155,16 @@ void attention(std::size_t head_width, bool causal, bool last_only, DType dtype,
     std::vector<float> q = x;
     const std::size_t num_out = last_only ? segments.size() : segments.num_rows();
     if (last_only)
-        for (std::size_t i = 0; i < segments.size(); ++i) std::copy_n(x.data() + (segments.end(i) - 1) * ldx, ldx, q.data() + i * ldx);
+        for (std::size_t i = 0; i < segments.size(); ++i)
+            std::copy_n(x.data() + (segments.end(i) - 1) * ldx, ldx, q.data() + i * ldx);
     std::vector<float> want(num_out * q_width);
     ThreadPool pool(1);
     attention(shape, q.data(), x.data() + q_width, x.data() + q_width + kv_width, ldx, segments, last_only, want.data(), pool);
     const auto tasks = cuda::attention_tasks(segments, last_only);
     same(written(want.size(), dtype,
                  [&](void* out) {
-                     cuda::attention(shape, x.data(), x.data() + q_width, x.data() + q_width + kv_width, ldx, tasks.data(), tasks.size(), dtype,
-                                     out, stream);
+                     cuda::attention(shape, x.data(), x.data() + q_width, x.data() + q_width + kv_width, ldx, tasks.data(),
+                                     tasks.size(), dtype, out, stream);
                  }),
          want, tolerance(dtype));
 }
@@ -162,7 +172,8 @@ void attention(std::size_t head_width, bool causal, bool last_only, DType dtype,
 /// y = x W^T + b by cuBLASLt where a test provides one, else by the library's own kernel.
 void product(DType dtype, std::size_t num_rows, std::size_t num_out, std::size_t num_in, bool bias, Stream& stream) {
     Random random;
-    const std::vector<float> w = random.numbers(num_out * num_in), x = random.numbers(num_rows * num_in), b = random.numbers(num_out);
+    const std::vector<float> w = random.numbers(num_out * num_in), x = random.numbers(num_rows * num_in),
+                             b = random.numbers(num_out);
     const std::size_t num_panels = (num_out + kPanel - 1) / kPanel;
     std::vector<float> panels(num_panels * num_in * kPanel), scales(num_panels * kPanel);
     pack_panels(w.data(), num_in, num_out, num_in, panels.data());
@@ -172,7 +183,9 @@ void product(DType dtype, std::size_t num_rows, std::size_t num_out, std::size_t
     const std::vector<std::uint16_t> bits = narrowed(panels, dtype);
     PackedMatrix packed;
     packed.dtype = dtype;
-    packed.panels = dtype == DType::float32 ? static_cast<const void*>(panels.data()) : dtype == DType::int8 ? static_cast<const void*>(bytes.data()) : bits.data();
+    packed.panels = dtype == DType::float32 ? static_cast<const void*>(panels.data())
+                    : dtype == DType::int8  ? static_cast<const void*>(bytes.data())
+                                            : bits.data();
     packed.scales = dtype == DType::int8 ? scales.data() : nullptr;
     packed.bias = bias ? b.data() : nullptr;
     packed.num_out = num_out;
@@ -185,7 +198,9 @@ void product(DType dtype, std::size_t num_rows, std::size_t num_out, std::size_t
     const std::vector<std::uint16_t> narrow = narrowed(x, matrix.dtype);
     const void* operand = matrix.dtype == DType::float32 ? static_cast<const void*>(x.data()) : narrow.data();
     const auto rounded = [&](float value) {
-        return matrix.dtype == DType::float32 ? value : matrix.dtype == DType::float16 ? half_to_float(float_to_half(value)) : bfloat16_to_float(float_to_bfloat16(value));
+        return matrix.dtype == DType::float32   ? value
+               : matrix.dtype == DType::float16 ? half_to_float(float_to_half(value))
+                                                : bfloat16_to_float(float_to_bfloat16(value));
     };
     std::vector<float> got(num_rows * num_out), want(num_rows * num_out), twice(num_rows * num_out, 0.5f);
     products.run(matrix, operand, num_rows, got.data());
@@ -194,7 +209,9 @@ void product(DType dtype, std::size_t num_rows, std::size_t num_out, std::size_t
         for (std::size_t j = 0; j < num_out; ++j) {
             double sum = bias ? b[j] : 0.0;
             for (std::size_t k = 0; k < num_in; ++k) {
-                const float weight = dtype == DType::int8 ? rounded(static_cast<float>(std::lround(w[j * num_in + k] * 127)) * scales[j]) : rounded(w[j * num_in + k]);
+                const float weight = dtype == DType::int8
+                                         ? rounded(static_cast<float>(std::lround(w[j * num_in + k] * 127)) * scales[j])
+                                         : rounded(w[j * num_in + k]);
                 sum += static_cast<double>(weight) * rounded(x[i * num_in + k]);
             }
             want[i * num_out + j] = static_cast<float>(sum);
@@ -213,13 +230,16 @@ void product(DType dtype, std::size_t num_rows, std::size_t num_out, std::size_t
 void embeddings(DType dtype, Stream& stream) {
     Random random;
     const std::size_t num_rows = 9, width = 37;
-    const std::vector<float> numbers = random.numbers(num_rows * width), audio = random.numbers(2 * width), scales = random.numbers(num_rows);
+    const std::vector<float> numbers = random.numbers(num_rows * width), audio = random.numbers(2 * width),
+                             scales = random.numbers(num_rows);
     std::vector<std::int8_t> bytes;
     for (const float value : numbers) bytes.push_back(static_cast<std::int8_t>(std::lround(value * 127)));
     const std::vector<std::uint16_t> bits = narrowed(numbers, dtype);
     Table table;
     table.dtype = dtype;
-    table.rows = dtype == DType::float32 ? static_cast<const void*>(numbers.data()) : dtype == DType::int8 ? static_cast<const void*>(bytes.data()) : bits.data();
+    table.rows = dtype == DType::float32 ? static_cast<const void*>(numbers.data())
+                 : dtype == DType::int8  ? static_cast<const void*>(bytes.data())
+                                         : bits.data();
     table.scales = dtype == DType::int8 ? scales.data() : nullptr;
     table.num_rows = num_rows;
     table.width = width;

@@ -151,15 +151,12 @@ def compressed(cubin: bytes, sm: str, fatbinary: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         code, packed = Path(folder) / "code.cubin", Path(folder) / "code.fatbin"
         code.write_bytes(cubin)
-        command = [
-            fatbinary,
-            "--64",
-            "--compress-all",
-            "--compress-mode=size",
-            f"--create={packed}",
-            f"--image3=kind=elf,sm={sm},file={code}",
-        ]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        said = subprocess.run([fatbinary, "--version"], check=True, capture_output=True, text=True).stdout
+        release = re.search(r"release (\d+)", said)
+        # Drivers that run CUDA 13 unpack it; older programs' default is read by older drivers.
+        small = ["--compress-mode=size"] if release is not None and int(release[1]) >= 13 else []
+        options = ["--64", "--compress-all", *small, f"--create={packed}", f"--image3=kind=elf,sm={sm},file={code}"]
+        subprocess.run([fatbinary, *options], check=True, capture_output=True, text=True)
         return packed.read_bytes()
 
 

@@ -28,13 +28,16 @@ const CubinKernel* score_kernel(DType dtype, std::size_t num_queries) noexcept {
     return find_cubin_kernel(name_of("topk score ", dtype), {}, {"BLOCK_Q", static_cast<int>(num_queries)});
 }
 
-const CubinKernel* rescore_kernel(DType dtype) noexcept { return find_cubin_kernel(name_of("topk rescore ", dtype), {}); }
+const CubinKernel* rescore_kernel(DType dtype) noexcept {
+    return find_cubin_kernel(name_of("topk rescore ", dtype), {});
+}
 
 /// The most queries that a kernel was compiled for.
 std::size_t largest_block(DType dtype) {
     std::size_t most = 0;
     for (const CubinKernel& kernel : cubin_kernels())
-        if (kernel.name == name_of("topk score ", dtype)) most = std::max(most, static_cast<std::size_t>(kernel.constant("BLOCK_Q")));
+        if (kernel.name == name_of("topk score ", dtype))
+            most = std::max(most, static_cast<std::size_t>(kernel.constant("BLOCK_Q")));
     return most;
 }
 
@@ -71,15 +74,20 @@ CubinTopK::CubinTopK(const Corpus& shape, int device) : shape_(shape), device_(d
                                               dtype_name(shape.dtype) + " numbers");
     const CubinKernel& rescore = *rescore_kernel(shape.dtype);
     const std::size_t num_groups = shape.num_rows / static_cast<std::size_t>(rescore.constant("GROUP")) + 1;
-    const std::size_t in_memory = static_cast<std::size_t>(rescore.constant("MAX_KEYS_BYTES")) / (num_groups * sizeof(std::int64_t));
+    const auto max_bytes = static_cast<std::size_t>(rescore.constant("MAX_KEYS_BYTES"));
+    const std::size_t in_memory = max_bytes / (num_groups * sizeof(std::int64_t));
     max_queries_ = std::clamp<std::size_t>(in_memory, 1, largest_block(shape.dtype));
 }
 
-CubinTopK::Keys CubinTopK::search(const DeviceBuffer& rows, const DeviceBuffer& scales, const float* queries, std::size_t num_queries,
-                                  std::size_t k, const DeviceBuffer& filter, const ChooseKeys& choose) {
+CubinTopK::Keys CubinTopK::search(const DeviceBuffer& rows, const DeviceBuffer& scales, const float* queries,
+                                  std::size_t num_queries, std::size_t k, const DeviceBuffer& filter,
+                                  const ChooseKeys& choose) {
     const OnDevice here(device_);
-    const LoadedKernel score(*score_kernel(shape_.dtype, num_queries), device_), rescore(*rescore_kernel(shape_.dtype), device_);
-    const auto size = [](const LoadedKernel& kernel, const char* name) { return static_cast<std::size_t>(kernel.constant(name)); };
+    const LoadedKernel score(*score_kernel(shape_.dtype, num_queries), device_);
+    const LoadedKernel rescore(*rescore_kernel(shape_.dtype), device_);
+    const auto size = [](const LoadedKernel& kernel, const char* name) {
+        return static_cast<std::size_t>(kernel.constant(name));
+    };
     const auto number = [](std::size_t n) { return static_cast<std::int32_t>(n); };
     const std::size_t group = size(score, "GROUP"), tile = size(score, "BLOCK_N"), block = size(score, "BLOCK_Q");
     const std::vector<std::byte> padded = operands(queries, num_queries, block, shape_);
@@ -100,7 +108,8 @@ CubinTopK::Keys CubinTopK::search(const DeviceBuffer& rows, const DeviceBuffer& 
     score.launch(num_tiles, {queries_, rows, factors, filter, queries_, floors_, group_keys_, flag_, number(shape_.width),
                              number(num_queries), number(shape_.width), first, last, number(num_groups)},
                  nullptr);
-    const ChosenKeys chosen = choose(group_keys_.as<std::int64_t>(), num_queries, num_groups, k + size(rescore, "SPARE_GROUPS"));
+    const std::size_t wanted = k + size(rescore, "SPARE_GROUPS");
+    const ChosenKeys chosen = choose(group_keys_.as<std::int64_t>(), num_queries, num_groups, wanted);
     row_keys_.reserve(num_queries * chosen.count * group * sizeof(std::int64_t));
     rescore.launch(num_queries * chosen.count,
                    {queries_, rows, factors, filter, queries_, static_cast<const void*>(chosen.keys), row_keys_,

@@ -28,7 +28,8 @@ struct ChosenKeys {
     const std::int64_t* keys;
     std::size_t count;
 };
-using ChooseKeys = std::function<ChosenKeys(const std::int64_t* keys, std::size_t num_queries, std::size_t num_keys, std::size_t keep)>;
+using ChooseKeys =
+    std::function<ChosenKeys(const std::int64_t* keys, std::size_t num_queries, std::size_t num_keys, std::size_t keep)>;
 
 /// Not for several threads at once.
 class CubinTopK {
@@ -52,8 +53,8 @@ class CubinTopK {
     /// \param rows, scales  of the corpus, on the device; scales for int8 alone
     /// \param queries       [num_queries, width] on the host, up to max_queries, rounded as topk.h says
     /// \param filter        a bit a row, on the device: the searched ones
-    Keys search(const DeviceBuffer& rows, const DeviceBuffer& scales, const float* queries, std::size_t num_queries, std::size_t k,
-                const DeviceBuffer& filter, const ChooseKeys& choose);
+    Keys search(const DeviceBuffer& rows, const DeviceBuffer& scales, const float* queries, std::size_t num_queries,
+                std::size_t k, const DeviceBuffer& filter, const ChooseKeys& choose);
 
   private:
     Corpus shape_;

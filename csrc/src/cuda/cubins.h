@@ -1,7 +1,8 @@
 /// \file
 /// harken's own Triton kernels as the library carries them: machine code for some architectures, and how it is called.
 ///
-/// Written by tools/embed_kernels.py while the library is built; empty where it was built without Triton.
+/// Written by tools/embed_kernels.py while the library is built; empty where it was built without Triton. Compiled for sm_80,
+/// sm_90 and sm_100; what launches them was tested with Triton's interpreter in a device's place, not yet on a device.
 #pragma once
 
 #include <cstddef>

@@ -72,7 +72,9 @@ struct LtProducts::Plan {
             if (layout != nullptr) (void)library.layout_destroy(layout);
         if (product != nullptr) (void)library.product_destroy(product);
     }
-    void set(int attribute, std::int32_t value) { done(library.product_set(product, attribute, &value, sizeof value), "an attribute"); }
+    void set(int attribute, std::int32_t value) {
+        done(library.product_set(product, attribute, &value, sizeof value), "an attribute");
+    }
     void set_bias(const void* bias) const { done(library.product_set(product, kBiasPointer, &bias, sizeof bias), "the bias"); }
 };
 
@@ -91,7 +93,8 @@ const LtProducts::Plan& LtProducts::plan(const DeviceMatrix& w, std::size_t num_
     if (const auto known = plans_.find(key); known != plans_.end()) return *known->second;
     if (plans_.size() >= kMaxPlans) plans_.clear();
     auto plan = std::make_unique<Plan>(library_);
-    const auto n = static_cast<std::uint64_t>(w.num_out), k = static_cast<std::uint64_t>(w.num_in), m = static_cast<std::uint64_t>(num_rows);
+    const auto n = static_cast<std::uint64_t>(w.num_out), k = static_cast<std::uint64_t>(w.num_in),
+               m = static_cast<std::uint64_t>(num_rows);
     done(library_.product_create(&plan->product, kCompute32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
     plan->set(kTransA, kTransposed);
     plan->set(kTransB, kPlain);
@@ -110,7 +113,8 @@ const LtProducts::Plan& LtProducts::plan(const DeviceMatrix& w, std::size_t num_
     int num_found = 0;
     int status = library_.preference_set(preference, kMaxWorkspaceBytes, &limit, sizeof limit);
     if (status == 0)
-        status = library_.find_algorithm(handle_, plan->product, plan->a, plan->b, plan->d, plan->d, preference, 1, &found, &num_found);
+        status = library_.find_algorithm(handle_, plan->product, plan->a, plan->b, plan->d, plan->d, preference, 1, &found,
+                                         &num_found);
     (void)library_.preference_destroy(preference);
     if (status == 0 && num_found > 0 && found.status == 0) plan->found = found;
     return *plans_.emplace(key, std::move(plan)).first->second;

@@ -37,7 +37,8 @@ class CudaRunner final : public Runner {
         const OnDevice here(device_);
         State& s = *state_;
         const float* audio = clips.empty() ? nullptr : s.tower.encode(tower_, clips, pool, s.products, s.stream);
-        const float* hidden = s.decoder.run(packed.sources, audio, packed.segments, bundle_.recipe.causal, packed.last_only, s.products, s.stream);
+        const float* hidden = s.decoder.run(packed.sources, audio, packed.segments, bundle_.recipe.causal, packed.last_only,
+                                            s.products, s.stream);
         const std::optional<DeviceSide>& side = clips.empty() ? s.text_side : s.audio_side;
         s.pooling.run(s.decoder, hidden, packed.last_only ? prompts.size() : packed.sources.size(), packed.ranges,
                       side ? &*side : nullptr, bundle_.recipe, vectors, s.products, s.stream);
@@ -56,7 +57,8 @@ class CudaRunner final : public Runner {
 
         State(const Bundle& bundle, const Tower& host)
             : products(stream),
-              tower(host, bundle.projects ? bundle.matrix("projector", bundle.decoder.width, bundle.tower.width) : host.projection(),
+              tower(host,
+                    bundle.projects ? bundle.matrix("projector", bundle.decoder.width, bundle.tower.width) : host.projection(),
                     staging, stream),
               decoder(Decoder(bundle), staging, stream) {
             if (bundle.recipe.has_audio_head) audio_side.emplace(PoolHead(bundle, "heads.audio"), staging, stream);

@@ -50,13 +50,15 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Shape shape, const 
     __shared__ float factors[kWarps][kWarpQueries];
 
     const AttentionTask task = tasks[blockIdx.x];
-    const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / 32,
+              lane = static_cast<int>(threadIdx.x) % 32;
     const int own_query = lane % kWarpQueries, own_part = lane / kWarpQueries;
-    const std::int64_t kv_offset = static_cast<std::int64_t>(task.first_key) * shape.ldx + head / shape.heads_per_kv * shape.head_width;
+    const std::int64_t kv_offset =
+        static_cast<std::int64_t>(task.first_key) * shape.ldx + head / shape.heads_per_kv * shape.head_width;
     // No query of the block sees a key past its own last one.
     const int end = task.first_position + task.num_queries, num_keys = shape.causal && end < task.num_keys ? end : task.num_keys;
-    load_tile<kWidth>(q + task.first_query * shape.ldx + head * shape.head_width, shape.ldx, 0, task.num_queries, shape.head_width,
-                      kQueries, queries);
+    load_tile<kWidth>(q + task.first_query * shape.ldx + head * shape.head_width, shape.ldx, 0, task.num_queries,
+                      shape.head_width, kQueries, queries);
 
     float sums[kWarpQueries][kOwn] = {};
     float largest = -INFINITY, total = 0;  // of own_query
@@ -162,7 +164,9 @@ void attention(const AttentionShape& shape, const float* q, const float* k, cons
                       static_cast<int>(shape.head_width), static_cast<std::int64_t>(ldx), shape.causal, shape.scale};
     const dim3 grid(static_cast<unsigned>(num_tasks), static_cast<unsigned>(shape.num_heads));
     with_operand(dtype, [&]<typename T>(T) {
-        auto* kernel = shape.head_width <= 32 ? &attention_kernel<T, 32> : shape.head_width <= 64 ? &attention_kernel<T, 64> : &attention_kernel<T, 128>;
+        auto* kernel = shape.head_width <= 32   ? &attention_kernel<T, 32>
+                       : shape.head_width <= 64 ? &attention_kernel<T, 64>
+                                                : &attention_kernel<T, 128>;
         launch("attention", kernel, grid, kThreads, stream, given, q, k, v, tasks, static_cast<T*>(out));
     });
 }

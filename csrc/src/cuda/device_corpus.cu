@@ -141,7 +141,8 @@ void DeviceCorpus::search(const float* queries, std::size_t num_queries, std::si
     for (std::size_t first = 0; first < num_queries; first += step) {
         const std::size_t count = std::min(step, num_queries - first);
         const float* const some = given.data() + first * shape_.width;
-        const std::uint64_t* const found = cubins_ ? search_by_cubins(some, count, k, filter) : search_tile(some, count, k, filter);
+        const std::uint64_t* const found =
+            cubins_ ? search_by_cubins(some, count, k, filter) : search_tile(some, count, k, filter);
         std::vector<std::uint64_t> best(count * k);
         check(cudaMemcpy(best.data(), found, best.size() * sizeof(std::uint64_t), cudaMemcpyDeviceToHost), "copy of the hits");
         for (std::size_t i = 0; i < best.size(); ++i)
@@ -159,7 +160,8 @@ const std::uint64_t* DeviceCorpus::search_by_cubins(const float* queries, std::s
         const auto* const hits = reinterpret_cast<const std::uint64_t*>(keys);
         return {reinterpret_cast<const std::int64_t*>(best_hits(hits, count, num_keys, keep, kSignBit, kSignBit)), keep};
     };
-    const CubinTopK::Keys found = cubins_->search(rows_, scales_, queries, num_queries, k, filter != nullptr ? filter_ : all_rows_, choose);
+    const DeviceBuffer& searched = filter != nullptr ? filter_ : all_rows_;
+    const CubinTopK::Keys found = cubins_->search(rows_, scales_, queries, num_queries, k, searched, choose);
     if (found.bad_tile >= 0) refuse_row(bad_row(static_cast<std::size_t>(found.bad_tile), found.tile_rows, filter));
     return best_hits(reinterpret_cast<const std::uint64_t*>(found.keys), num_queries, found.num_keys, k, kSignBit, 0);
 }
@@ -189,14 +191,15 @@ const std::uint64_t* DeviceCorpus::search_tile(const float* queries, std::size_t
     return best;
 }
 
-const std::uint64_t* DeviceCorpus::best_hits(const std::uint64_t* hits, std::size_t num_queries, std::size_t num_hits, std::size_t keep,
-                                             std::uint64_t flip_in, std::uint64_t flip_out) {
+const std::uint64_t* DeviceCorpus::best_hits(const std::uint64_t* hits, std::size_t num_queries, std::size_t num_hits,
+                                             std::size_t keep, std::uint64_t flip_in, std::uint64_t flip_out) {
     int to = hits == hits_[0].as<std::uint64_t>() ? 1 : 0;
     while (true) {
         const std::size_t blocks = (num_hits + kSortedHits - 1) / kSortedHits;
         hits_[to].reserve(num_queries * blocks * keep * sizeof(std::uint64_t));
-        launch("sort", &sort_kernel, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(num_queries)), kSortThreads, nullptr, hits,
-               num_hits, static_cast<int>(keep), flip_in, blocks == 1 ? flip_out : 0, hits_[to].as<std::uint64_t>());
+        const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(num_queries));
+        launch("sort", &sort_kernel, grid, kSortThreads, nullptr, hits, num_hits, static_cast<int>(keep), flip_in,
+               blocks == 1 ? flip_out : 0, hits_[to].as<std::uint64_t>());
         hits = hits_[to].as<std::uint64_t>();
         if (blocks == 1) return hits;
         num_hits = blocks * keep;
@@ -212,7 +215,8 @@ std::size_t DeviceCorpus::bad_row(std::size_t first, std::size_t count, const st
     std::vector<float> scales(count, 1.0f);
     check(cudaMemcpy(rows.data(), rows_.as<char>() + first * row_bytes, rows.size(), cudaMemcpyDeviceToHost), "copy of rows");
     if (scales_.as<float>() != nullptr)
-        check(cudaMemcpy(scales.data(), scales_.as<float>() + first, count * sizeof(float), cudaMemcpyDeviceToHost), "copy of scales");
+        check(cudaMemcpy(scales.data(), scales_.as<float>() + first, count * sizeof(float), cudaMemcpyDeviceToHost),
+              "copy of scales");
     for (std::size_t i = 0; i < count; ++i) {
         if (!passes(filter, first + i)) continue;
         bool finite = std::isfinite(scales[i]);

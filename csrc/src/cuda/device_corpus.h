@@ -26,7 +26,8 @@ class DeviceCorpus {
 
   private:
     // All give hits [num_queries, k] (topk_steps.h) on the device, best first, 0 where there is none.
-    const std::uint64_t* search_by_cubins(const float* queries, std::size_t num_queries, std::size_t k, const std::uint64_t* filter);
+    const std::uint64_t* search_by_cubins(const float* queries, std::size_t num_queries, std::size_t k,
+                                          const std::uint64_t* filter);
     const std::uint64_t* search_tile(const float* queries, std::size_t num_queries, std::size_t k, const std::uint64_t* filter);
     const std::uint64_t* best_hits(const std::uint64_t* hits, std::size_t num_queries, std::size_t num_hits, std::size_t keep,
                                    std::uint64_t flip_in, std::uint64_t flip_out);

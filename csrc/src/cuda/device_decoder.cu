@@ -37,7 +37,8 @@ float* DeviceDecoder::run(const std::vector<std::int32_t>& sources, const float*
     const DecoderConfig& c = config_;
     const std::size_t n = segments.num_rows(), q_width = c.num_heads * c.head_width, kv_width = c.num_kv_heads * c.head_width;
     const std::size_t ldx = q_width + 2 * kv_width;
-    const AttentionShape shape{c.num_heads, c.num_kv_heads, c.head_width, causal, 1.0f / std::sqrt(static_cast<float>(c.head_width))};
+    const AttentionShape shape{c.num_heads, c.num_kv_heads, c.head_width, causal,
+                               1.0f / std::sqrt(static_cast<float>(c.head_width))};
     make_rotary(segments.max_length(), stream);
     std::vector<std::int32_t> positions, last_rows;
     for (std::size_t i = 0; i < segments.size(); ++i) {
@@ -58,7 +59,8 @@ float* DeviceDecoder::run(const std::vector<std::int32_t>& sources, const float*
     for (const Layer& layer : layers_) {
         rms_norm(x, layer.norm1.as<float>(), n, c.width, c.rms_eps, layer.qkv.dtype, normed_.as<void>(), stream);
         products.run(layer.qkv, normed_.as<void>(), n, qkv);
-        rotate(qkv, ldx, position, cosines_.as<float>(), sines_.as<float>(), n, c.num_heads + c.num_kv_heads, c.head_width, stream);
+        rotate(qkv, ldx, position, cosines_.as<float>(), sines_.as<float>(), n, c.num_heads + c.num_kv_heads, c.head_width,
+               stream);
         const float *k = qkv + q_width, *v = k + kv_width;
         if (!last_only || &layer != &layers_.back()) {
             attention(shape, qkv, k, v, ldx, all_tasks, all.size(), layer.o.dtype, attended_.as<void>(), stream);
@@ -77,7 +79,8 @@ float* DeviceDecoder::run(const std::vector<std::int32_t>& sources, const float*
 
 void DeviceDecoder::finish(const Layer& layer, std::size_t num_rows, float* x, Products& products, Stream& stream) {
     products.run(layer.o, attended_.as<void>(), num_rows, x, true);
-    rms_norm(x, layer.norm2.as<float>(), num_rows, config_.width, config_.rms_eps, layer.gate_up.dtype, normed_.as<void>(), stream);
+    rms_norm(x, layer.norm2.as<float>(), num_rows, config_.width, config_.rms_eps, layer.gate_up.dtype, normed_.as<void>(),
+             stream);
     products.run(layer.gate_up, normed_.as<void>(), num_rows, gate_up_.as<float>());
     swiglu(gate_up_.as<float>(), num_rows, config_.mlp_width, layer.down.dtype, hidden_.as<void>(), stream);
     products.run(layer.down, hidden_.as<void>(), num_rows, x, true);

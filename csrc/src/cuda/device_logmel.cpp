@@ -99,10 +99,14 @@ DeviceLogMel::DeviceLogMel(const MelSpec& spec, int device) : host_(spec), devic
     const auto size = [&](const char* name) { return static_cast<std::size_t>(rows_.constant(name)); };
     basis_ = in_two(basis(spec, size("K"), size("F")), size("K") * size("F"));
     filters_ = in_two(filters(spec, size("F"), size("M")), size("F") * size("M"));
+    // Copies to the device return before they are there, and other streams do not wait for them; this one does.
+    float arrived;
+    filters_.copy_to(&arrived, sizeof arrived);
 }
 
-std::vector<std::size_t> DeviceLogMel::compute(const DeviceBuffer& samples, std::span<const std::int64_t> starts, DeviceBuffer& out,
-                                               std::size_t extra_frames, std::size_t max_samples, void* stream) {
+std::vector<std::size_t> DeviceLogMel::compute(const DeviceBuffer& samples, std::span<const std::int64_t> starts,
+                                               DeviceBuffer& out, std::size_t extra_frames, std::size_t max_samples,
+                                               void* stream) {
     const MelSpec& spec = host_.spec();
     const std::size_t num_clips = starts.empty() ? 0 : starts.size() - 1;
     const auto block = static_cast<std::size_t>(rows_.constant("BLOCK_T"));

@@ -28,8 +28,9 @@ __global__ void unpack_kernel(const From* panels, const float* scales, std::size
 template <typename From, typename To>
 void unpack(const PackedMatrix& packed, DeviceMatrix& matrix, const void* panels, const float* scales, Stream& stream) {
     const std::size_t num_elements = packed.num_panels() * packed.num_in * kPanel;
-    launch("unpacking of weights", &unpack_kernel<From, To>, std::min(num_blocks(num_elements, kThreads), 1u << 16), kThreads, stream,
-           static_cast<const From*>(panels), scales, packed.num_out, packed.num_in, num_elements, matrix.weights.as<To>());
+    launch("unpacking of weights", &unpack_kernel<From, To>, std::min(num_blocks(num_elements, kThreads), 1u << 16), kThreads,
+           stream, static_cast<const From*>(panels), scales, packed.num_out, packed.num_in, num_elements,
+           matrix.weights.as<To>());
 }
 
 }  // namespace

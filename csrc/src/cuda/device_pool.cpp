@@ -86,12 +86,15 @@ DevicePool::DevicePool(const RmsNorm& norm, DType dtype, int device)
     weight_ = DeviceBuffer(width_ * dtype_bytes(dtype));
     if (dtype == DType::float32) {
         weight_.copy_from(norm.weight, width_ * sizeof(float));
-        return;
+    } else {
+        std::vector<std::uint16_t> rounded(width_);
+        for (std::size_t i = 0; i < width_; ++i)
+            rounded[i] = dtype == DType::float16 ? float_to_half(norm.weight[i]) : float_to_bfloat16(norm.weight[i]);
+        weight_.copy_from(rounded.data(), width_ * sizeof(std::uint16_t));
     }
-    std::vector<std::uint16_t> rounded(width_);
-    for (std::size_t i = 0; i < width_; ++i)
-        rounded[i] = dtype == DType::float16 ? float_to_half(norm.weight[i]) : float_to_bfloat16(norm.weight[i]);
-    weight_.copy_from(rounded.data(), width_ * sizeof(std::uint16_t));
+    // Copies to the device return before they are there, and other streams do not wait for them; this one does.
+    std::uint16_t arrived;
+    weight_.copy_to(&arrived, sizeof arrived);
 }
 
 void DevicePool::run(const DeviceBuffer& hidden, std::size_t num_rows, const std::vector<RowRange>& ranges,
@@ -117,8 +120,8 @@ void DevicePool::run(const DeviceBuffer& hidden, std::size_t num_rows, const std
     vectors.reserve(num_vectors * dim * sizeof(float));
     if (head != nullptr) pooled_.reserve(num_vectors * width_ * sizeof(float));
     float* const pooled = head != nullptr ? pooled_.as<float>() : vectors.as<float>();
-    rows_.launch(num_slots, {hidden, weight_, bounds_, spans, partial_, width, static_cast<std::int32_t>(num_vectors), width, eps_},
-                 stream);
+    const auto count = static_cast<std::int32_t>(num_vectors);
+    rows_.launch(num_slots, {hidden, weight_, bounds_, spans, partial_, width, count, width, eps_}, stream);
     finish_.launch(num_vectors, {partial_, bounds_, spans, static_cast<const void*>(pooled), width}, stream,
                    (width_ + block - 1) / block);
     if (head != nullptr) {
@@ -142,9 +145,9 @@ void DevicePool::tail(const float* x, std::size_t num_rows, std::size_t width, c
     // Where there is no head, its weights are not read.
     const float* const weight = head != nullptr ? head->norm_weight : x;
     const float* const bias = head != nullptr ? head->norm_bias : x;
-    LoadedKernel(*kernel, device_)
-        .launch(num_rows, {x, x, weight, bias, static_cast<const float*>(out), number, number, head != nullptr ? head->eps : 0.0f, kMinNorm},
-                stream);
+    const float eps = head != nullptr ? head->eps : 0.0f;
+    const LoadedKernel loaded(*kernel, device_);
+    loaded.launch(num_rows, {x, x, weight, bias, static_cast<const float*>(out), number, number, eps, kMinNorm}, stream);
 }
 
 }  // namespace harken::cuda

@@ -22,9 +22,12 @@ std::vector<std::int32_t> indices(const std::vector<std::size_t>& rows) {
 }  // namespace
 
 DeviceTower::DeviceTower(const Tower& tower, const PackedMatrix& projection, DeviceBuffer& staging, Stream& stream)
-    : config_(tower.config()), conv1_(tower.conv1(), staging, stream), conv2_(tower.conv2(), staging, stream),
+    : config_(tower.config()),
+      conv1_(tower.conv1(), staging, stream),
+      conv2_(tower.conv2(), staging, stream),
       projection_(projection, staging, stream),
-      positions_(numbers_on_device(tower.positions(), config_.max_positions * config_.width, stream)), norm_(copy(tower.norm(), stream)) {
+      positions_(numbers_on_device(tower.positions(), config_.max_positions * config_.width, stream)),
+      norm_(copy(tower.norm(), stream)) {
     if (config_.width / config_.num_heads > kMaxHeadWidth)
         throw Error(HARKEN_MODEL_ERROR, "the tower's heads are " + std::to_string(config_.width / config_.num_heads) +
                                             " wide; on a CUDA device they may be " + std::to_string(kMaxHeadWidth));
@@ -75,7 +78,8 @@ const float* DeviceTower::encode(const Tower& tower, const std::vector<std::span
 
 void DeviceTower::run_layers(float* x, const Segments& segments, Products& products, Stream& stream) {
     const std::size_t width = config_.width, n = segments.num_rows(), head_width = width / config_.num_heads;
-    const AttentionShape shape{config_.num_heads, config_.num_heads, head_width, false, 1.0f / std::sqrt(static_cast<float>(head_width))};
+    const AttentionShape shape{config_.num_heads, config_.num_heads, head_width, false,
+                               1.0f / std::sqrt(static_cast<float>(head_width))};
     const auto tasks = attention_tasks(segments, false);
     const AttentionTask* on_device = copied(tasks_, tasks, stream);
     float *qkv = room<float>(qkv_, n * 3 * width), *hidden = room<float>(hidden_, n * config_.mlp_width);

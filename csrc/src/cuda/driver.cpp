@@ -215,7 +215,8 @@ void LoadedKernel::launch(std::size_t num_blocks, std::initializer_list<Argument
     };
     if (num_blocks == 0 || num_blocks_y == 0) return;
     if (num_blocks > kMaxBlocks || num_blocks_y > kMaxBlocksY)
-        refuse(HARKEN_INVALID_ARGUMENT, "a grid of " + std::to_string(num_blocks) + " x " + std::to_string(num_blocks_y) + " blocks");
+        refuse(HARKEN_INVALID_ARGUMENT,
+               "a grid of " + std::to_string(num_blocks) + " x " + std::to_string(num_blocks_y) + " blocks");
     std::vector<void*> places;
     for (const Argument& argument : arguments) {
         const char wanted = places.size() < kernel_->types.size() ? kernel_->types[places.size()] : ' ';

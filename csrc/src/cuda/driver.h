@@ -63,9 +63,10 @@ class LoadedKernel {
     LoadedKernel(const CubinKernel& kernel, int device);
 
     /// Launch on num_blocks x num_blocks_y blocks; returns before they are done.
-    /// \throws Error  HARKEN_BACKEND_ERROR: the driver refuses; HARKEN_INVALID_ARGUMENT: an argument that is no multiple of 16 where
-    ///                the code takes it for one; HARKEN_INTERNAL_ERROR: other arguments than the kernel's
-    void launch(std::size_t num_blocks, std::initializer_list<Argument> arguments, void* stream, std::size_t num_blocks_y = 1) const;
+    /// \throws Error  HARKEN_BACKEND_ERROR: the driver refuses; HARKEN_INVALID_ARGUMENT: an argument that is no multiple of 16
+    ///                where the code takes it for one; HARKEN_INTERNAL_ERROR: other arguments than the kernel's
+    void launch(std::size_t num_blocks, std::initializer_list<Argument> arguments, void* stream,
+                std::size_t num_blocks_y = 1) const;
 
     [[nodiscard]] int constant(std::string_view name) const { return kernel_->constant(name); }
 

@@ -33,7 +33,9 @@ void DevicePooling::run(const DeviceDecoder& decoder, const float* hidden, std::
         dim = head->weights.num_out;
         made = room<float>(projected_, n * dim);
         products.run(head->weights, operand, n, made);
-        if (head->has_norm) layer_norm(made, head->norm_weight.as<float>(), head->norm_bias.as<float>(), n, dim, head->eps, DType::float32, made, stream);
+        if (head->has_norm)
+            layer_norm(made, head->norm_weight.as<float>(), head->norm_bias.as<float>(), n, dim, head->eps, DType::float32,
+                       made, stream);
     }
     float* scaled = room<float>(vectors_, n * dim);
     scale_rows(made, n, dim, recipe.normalize, DType::float32, scaled, stream);

@@ -21,12 +21,15 @@ __device__ void load_strip(const T* rows, std::size_t first, std::size_t num_row
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads, 2) product_kernel(const T* w, const float* bias, const T* x, std::size_t num_rows,
-                                                              std::size_t num_out, std::size_t num_in, float* y, bool accumulate) {
+__global__ void __launch_bounds__(kThreads, 2)
+    product_kernel(const T* w, const float* bias, const T* x, std::size_t num_rows, std::size_t num_out, std::size_t num_in,
+                   float* y, bool accumulate) {
     alignas(16) __shared__ float rows[kDepth][kStride];
     alignas(16) __shared__ float columns[kDepth][kStride];
-    const std::size_t first_row = static_cast<std::size_t>(blockIdx.y) * kTile, first_column = static_cast<std::size_t>(blockIdx.x) * kTile;
-    const int own_row = static_cast<int>(threadIdx.x) / (kTile / kOwn) * kOwn, own_column = static_cast<int>(threadIdx.x) % (kTile / kOwn) * kOwn;
+    const std::size_t first_row = static_cast<std::size_t>(blockIdx.y) * kTile,
+                      first_column = static_cast<std::size_t>(blockIdx.x) * kTile;
+    const int own_row = static_cast<int>(threadIdx.x) / (kTile / kOwn) * kOwn,
+              own_column = static_cast<int>(threadIdx.x) % (kTile / kOwn) * kOwn;
     float sums[kOwn][kOwn] = {};
     for (std::size_t k = 0; k < num_in; k += kDepth) {
         load_strip(x, first_row, num_rows, num_in, k, rows);
@@ -63,8 +66,9 @@ __global__ void __launch_bounds__(kThreads, 2) product_kernel(const T* w, const 
 void tile_product(const DeviceMatrix& w, const void* x, std::size_t num_rows, float* y, bool accumulate, Stream& stream) {
     const dim3 grid(num_blocks(w.num_out, kTile), num_blocks(num_rows, kTile));
     with_operand(w.dtype, [&]<typename T>(T) {
-        launch("product", &product_kernel<T>, grid, kThreads, stream, w.weights.as<T>(), w.has_bias ? w.bias.as<float>() : nullptr,
-               static_cast<const T*>(x), num_rows, w.num_out, w.num_in, y, accumulate);
+        launch("product", &product_kernel<T>, grid, kThreads, stream, w.weights.as<T>(),
+               w.has_bias ? w.bias.as<float>() : nullptr, static_cast<const T*>(x), num_rows, w.num_out, w.num_in, y,
+               accumulate);
     });
 }
 

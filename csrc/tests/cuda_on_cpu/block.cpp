@@ -210,8 +210,8 @@ void run_grid(dim3 grid, dim3 block, void (*body)(void*), void* context) {
     blockDim = block;
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || num_threads == 0 ||
         num_threads > kMaxThreads) {
-        scheduler.fault = "a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z) +
-                          " blocks of " + std::to_string(num_threads) + " threads";
+        scheduler.fault = "a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " +
+                          std::to_string(grid.z) + " blocks of " + std::to_string(num_threads) + " threads";
         return;
     }
     scheduler.body = body;

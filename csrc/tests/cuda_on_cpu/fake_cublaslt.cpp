@@ -52,8 +52,10 @@ float element(const void* data, const Layout& layout, bool transposed, std::uint
 
 /// Sizes that fit each other and types that the documentation lists together.
 bool possible(const Product& product, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
-    const std::uint64_t m = product.transpose_a ? a.num_columns : a.num_rows, k = product.transpose_a ? a.num_rows : a.num_columns;
-    const std::uint64_t n = product.transpose_b ? b.num_rows : b.num_columns, other_k = product.transpose_b ? b.num_columns : b.num_rows;
+    const std::uint64_t m = product.transpose_a ? a.num_columns : a.num_rows,
+                        k = product.transpose_a ? a.num_rows : a.num_columns;
+    const std::uint64_t n = product.transpose_b ? b.num_rows : b.num_columns,
+                        other_k = product.transpose_b ? b.num_columns : b.num_rows;
     for (const Layout* layout : {&a, &b, &c, &d})
         if (layout->ld < static_cast<std::int64_t>(layout->num_rows)) return false;
     const bool bias = product.epilogue == 4;
@@ -139,7 +141,8 @@ int cublasLtMatmul(void*, Product* product, const float* alpha, const void* a, L
         for (std::uint64_t row = 0; row < d_layout->num_rows; ++row) {
             float sum = 0;
             for (std::uint64_t i = 0; i < k; ++i)
-                sum += element(a, *a_layout, product->transpose_a, row, i) * element(b, *b_layout, product->transpose_b, i, column);
+                sum += element(a, *a_layout, product->transpose_a, row, i) *
+                       element(b, *b_layout, product->transpose_b, i, column);
             sum *= *alpha;
             if (*beta != 0) sum += *beta * element(c, *c_layout, false, row, column);
             if (product->epilogue == 4) sum += number(product->bias, kFloat, row);

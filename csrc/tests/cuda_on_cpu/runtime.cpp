@@ -30,7 +30,8 @@ void set_num_devices(int count) { num_devices = count; }
 
 void set_free_bytes(std::size_t num_bytes) {
     const std::lock_guard lock(memory_lock);
-    limit = num_bytes > std::numeric_limits<std::size_t>::max() - used ? std::numeric_limits<std::size_t>::max() : used + num_bytes;
+    limit =
+        num_bytes > std::numeric_limits<std::size_t>::max() - used ? std::numeric_limits<std::size_t>::max() : used + num_bytes;
 }
 
 std::size_t used_bytes() {
