@@ -220,8 +220,9 @@ def rerank_loss(logits_QK2: torch.Tensor, num_negatives: int, listwise: float) -
     """The stage's loss.
 
     Args:
-        logits_QK2: [Q, 1 + 2 num_negatives, 2] logits (Yes, No) of each row's pairs: right, wrong texts, wrong sounds.
-        num_negatives: of each kind.
+        logits_QK2: logits (Yes, No) of each row's pairs: the right one, then num_negatives wrong ones a list. K is
+            1 + num_negatives where one list was asked for, 1 + 2 num_negatives with wrong texts and wrong sounds.
+        num_negatives: of each list.
         listwise: weight of the candidates' cross entropy.
     """
     right_Q2, wrong_X2 = logits_QK2[:, 0], logits_QK2[:, 1:].flatten(0, 1)
@@ -229,7 +230,6 @@ def rerank_loss(logits_QK2: torch.Tensor, num_negatives: int, listwise: float) -
     no = torch.ones(len(wrong_X2), dtype=torch.long, device=logits_QK2.device)
     loss = 0.5 * (rerank_cross_entropy(right_Q2, yes) + rerank_cross_entropy(wrong_X2, no))
     if listwise:
-        texts = logits_QK2[:, : 1 + num_negatives]
-        sounds = torch.cat([logits_QK2[:, :1], logits_QK2[:, 1 + num_negatives :]], 1)
-        loss = loss + listwise * (listwise_cross_entropy(texts) + listwise_cross_entropy(sounds))
+        for wrong_QN2 in logits_QK2[:, 1:].split(num_negatives, 1):
+            loss = loss + listwise * listwise_cross_entropy(torch.cat([logits_QK2[:, :1], wrong_QN2], 1))
     return loss

@@ -201,6 +201,8 @@ def test_the_rerankers_loss_weighs_yes_and_no_alike():
     odds = logits[..., 0] - logits[..., 1]
     texts, rivals = odds[:, :3].log_softmax(1)[:, 0], odds[:, [0, 3, 4]].log_softmax(1)[:, 0]
     torch.testing.assert_close(rerank_loss(logits, 2, 0.5), pairs - 0.5 * (texts.mean() + rivals.mean()))
+    # One list, of whichever kind was asked for.
+    torch.testing.assert_close(rerank_loss(logits, 4, 0.5), pairs - 0.5 * odds.log_softmax(1)[:, 0].mean())
 
 
 def test_wrong_settings_and_files_are_named(tmp_path):
