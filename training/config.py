@@ -63,11 +63,14 @@ class LossSettings:
     weights: tuple[float, float, float] = (0.3, 0.3, 0.4)
     # Reranker: weight of the candidates' cross entropy beside the pairs'.
     listwise: float = 0.0
+    # Reranker: weight of the cross entropy of the right texts' tokens behind their sounds.
+    caption: float = 0.0
     # Wrong candidates of each kind, and how many of them are mined ones; the others are drawn from all rows.
     num_negatives: int = 1
     mined: float = 1.0
-    # Wrong texts and wrong sounds in every row, or only those that its direction asks for.
-    candidates: Literal["both", "asked"] = "both"
+    # Wrong texts and wrong sounds in every row, only those that its direction asks for, or always texts: they share the
+    # sound's prefix, so many cost little.
+    candidates: Literal["both", "asked", "texts"] = "both"
 
     def __post_init__(self) -> None:
         if self.name not in get_args(LossName):

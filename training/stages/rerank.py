@@ -2,14 +2,16 @@
 
     one row:  (sound, its text)  Yes;  (sound, texts near it)  No;  (sounds near it, its text)  No
 
-With loss.candidates "asked" a row that a sound asks has the texts alone, one that a text asks the sounds.
+With loss.candidates "asked" a row that a sound asks has the texts alone, one that a text asks the sounds; with "texts"
+sounds alone ask.
 
     loss = cross entropy of the answers, the Yes pairs as heavy together as the No pairs
          + listwise * [ the text among its rivals + the sound among its rivals ]
+         + caption * [ the right text's tokens behind its sound ]
 
 Negatives come from a file of JSON lines, one a row: {"id": ..., "texts": [...], "sounds": [ids, ...]}.
 
-Source: AuroLA's third stage (spec/recipes.md C.4, C.6); the balance and the listwise part are own.
+Source: AuroLA's third stage (spec/recipes.md C.4, C.6); the balance, the listwise and the caption part are own.
 """
 
 import json
@@ -134,19 +136,25 @@ class RerankTask:
         s = self.settings
         own = self._batch(step)
         self.model.train()
-        loss, right = 0.0, 0
+        loss, told, right = 0.0, 0.0, 0
         for first in range(0, len(own), _ROWS_A_PASS):
             chosen = own[first : first + _ROWS_A_PASS]
             seed_torch(s.seed, DROPOUT, step, parallel.rank(), first)
             with autocast(s, self.model.backbone.device):
-                logits = self.model([pair for pairs in chosen for pair in pairs]).unflatten(0, (len(chosen), -1))
+                pairs = [pair for of_row in chosen for pair in of_row]
+                right_ones = range(0, len(pairs), len(chosen[0])) if s.loss.caption else ()
+                logits_P2, caption = self.model.answer_and_tell(pairs, right_ones)
+                logits = logits_P2.unflatten(0, (len(chosen), -1))
                 share = len(chosen) / s.batch.batch_size
-                value = rerank_loss(logits, s.loss.num_negatives, s.loss.listwise) * share
+                value = rerank_loss(logits, s.loss.num_negatives, s.loss.listwise) + s.loss.caption * caption
+                value = value * share
             value.backward()
             loss += float(value.detach())
+            told += float(caption.detach()) * share
             odds = (logits[..., 0] - logits[..., 1]).detach()
             right += int((odds[:, :1] > odds[:, 1:]).all(1).sum())
-        return {"loss": parallel.total(loss), "top1": right / len(own)}
+        found = {"loss": parallel.total(loss), "top1": right / len(own)}
+        return found | ({"caption": parallel.total(told)} if s.loss.caption else {})
 
     def _draw(self, step: int) -> list[list[Pair]]:
         """The pairs of each of this process's rows."""
@@ -160,7 +168,7 @@ class RerankTask:
         s = self.settings
         rng = rng_of(s.seed, ITEM, step, place)
         text = draw_text(row, rng, s.batch.kinds)[1]
-        direction: Direction = "a2t" if rng.random() < 0.5 else "t2a"
+        direction: Direction = "a2t" if rng.random() < 0.5 or s.loss.candidates == "texts" else "t2a"
         both = s.loss.candidates == "both"
         wrong_texts = self._wrong_texts(row, rng) if both or direction == "a2t" else []
         wrong_rows = self._wrong_rows(row, rng) if both or direction == "t2a" else []

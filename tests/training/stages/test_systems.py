@@ -183,8 +183,13 @@ def test_the_reranker_starts_from_the_retriever_and_learns_from_mined_negatives(
             assert all(p.features is not first.features and p.text == first.text for p in wrong)
         kinds.add(first.direction)
     assert kinds == {"a2t", "t2a"}
+    listed = make_task(replace(asked, loss=replace(asked.loss, candidates="texts")))
+    assert {p.direction for place in range(12) for p in listed._pairs(other.train[place % 9], 0, place)} == {"a2t"}
     run(made)
     assert len(losses(tmp_path / "run")) == 4
+    run(replace(made, out=str(tmp_path / "told"), loss=replace(made.loss, caption=0.5)))
+    told = [json.loads(line) for line in (tmp_path / "told/log.jsonl").read_text().splitlines()]
+    assert all(line["caption"] > 1 for line in told if "loss" in line)
     served = harken.load_reranker(
         mini, adapter=tmp_path / "run/adapter", recipe="mini-rerank", dtype="float32", device="cpu"
     )
