@@ -19,11 +19,17 @@ run mini-hybrid;     score mini-hybrid
 run mini-last;       score mini-last
 run mini-one-head;   score mini-one-head
 
-# The retriever that is committed, trained on with Hybrid-NCE and tags; the reranker on its mistakes.
-run mini-final;      score mini-final
+# The retriever that is committed: decoder and heads, the heads anew, and both once more. Then the reranker on its mistakes.
+run mini-first
+run mini-first-heads
+run mini-final
+run mini-heads;      score mini-heads
 [ -f runs/negatives.jsonl ] || harken mine hard manifest:train=sounds -o runs/negatives.jsonl
 run mini-rerank
 python -m harken.training.evaluate_rerank "$here/configs/mini-rerank.json" --data sounds --out runs/rerank \
-  --val runs/mini-final.val.npz --test runs/mini-final.test.npz
+  --val runs/mini-heads.val.npz --test runs/mini-heads.test.npz
+
+# What the heads make of it: a table of 14 rows and three seeds, on the same states.
+python -m harken.training.ablation "$here/configs/ablation/mini-heads.json" --out runs/ablation
 
 python -m harken.training.baselines "$here/configs/mini-baseline.json" --data sounds --split test --json runs/baselines.json
