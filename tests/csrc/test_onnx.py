@@ -109,7 +109,7 @@ def test_options_of_an_older_program_are_understood(built, mini):
     # What stands past struct_size is not the program's to give.
     options = (ctypes.c_uint32 * 8)(12, 1, 0, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
     status = library.harken_model_load(str(bundle).encode(), options, ctypes.byref(handle))
-    assert (status, library.harken_last_error()) == (0, b"")
+    assert status == 0, library.harken_last_error()
     assert library.harken_model_runner(handle) == b"harken"
     library.harken_model_free(handle)
 
