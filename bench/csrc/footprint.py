@@ -33,7 +33,6 @@ from .threads import VARIABLES
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 # AOTInductor's model of 0.4 M parameters in a C++ program, torch 2.13.
-PUBLISHED = {"what": "C++, libtorch with a model of 0.4 M parameters (published)", "resident_bytes": 144_000_000}
 _PROGRAM = """
 import sys
 from pathlib import Path
@@ -177,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"not run: {what}: {reason}")
     if args.out:
         what = f"What it takes to carry {Path(args.model).name or 'harken-mini'}, one thread, a sentence and a sound"
-        save(args.out, "csrc", what, {"absent": absent, "published": PUBLISHED}, rows)
+        save(args.out, "csrc", what, {"absent": absent}, rows)
 
 
 if __name__ == "__main__":
