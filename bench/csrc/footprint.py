@@ -32,7 +32,6 @@ from .threads import VARIABLES
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
-# AOTInductor's model of 0.4 M parameters in a C++ program, torch 2.13.
 _PROGRAM = """
 import sys
 from pathlib import Path
