@@ -13,6 +13,13 @@
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)  // clang's name for it
+#define WITH_ASAN
+#endif
+#endif
+#ifdef WITH_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -68,26 +75,26 @@ struct Scheduler {
 thread_local Scheduler scheduler;
 
 void leave_home([[maybe_unused]] Fiber& fiber) {
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef WITH_ASAN
     __sanitizer_start_switch_fiber(&scheduler.home_fake_stack, fiber.stack.get(), kStackBytes);
 #endif
 }
 
 void arrive_home() {
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef WITH_ASAN
     __sanitizer_finish_switch_fiber(scheduler.home_fake_stack, nullptr, nullptr);
 #endif
 }
 
 [[noreturn]] void go_home([[maybe_unused]] Fiber& fiber) {
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef WITH_ASAN
     __sanitizer_start_switch_fiber(&fiber.fake_stack, scheduler.home_stack, scheduler.home_stack_bytes);
 #endif
     _longjmp(scheduler.home, 1);
 }
 
 void arrive([[maybe_unused]] Fiber& fiber) {
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef WITH_ASAN
     __sanitizer_finish_switch_fiber(fiber.fake_stack, &scheduler.home_stack, &scheduler.home_stack_bytes);
 #endif
 }
@@ -110,7 +117,7 @@ void enter_anew(Fiber& fiber) {
     fiber.start.uc_stack.ss_size = kStackBytes;
     makecontext(&fiber.start, &run_fiber, 0);
     fiber.fake_stack = nullptr;
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef WITH_ASAN
     __asan_unpoison_memory_region(fiber.stack.get(), kStackBytes);
 #endif
 }
