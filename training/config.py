@@ -77,6 +77,9 @@ class LossSettings:
             raise InputError(f"loss.name is {self.name!r}, wanted one of {', '.join(get_args(LossName))}")
         if not 0 <= self.mined <= 1:
             raise InputError(f"loss.mined is {self.mined}, wanted a share, 0 to 1")
+        for name in ("listwise", "caption"):
+            if getattr(self, name) < 0:
+                raise InputError(f"loss.{name} is {getattr(self, name)}, wanted a weight, 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

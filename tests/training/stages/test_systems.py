@@ -213,6 +213,8 @@ def test_the_rerankers_loss_weighs_yes_and_no_alike():
 def test_wrong_settings_and_files_are_named(tmp_path):
     with pytest.raises(InputError, match="stage is 'sing'"):
         settings_from(dict(stage="sing", model="m", out="o"))
+    with pytest.raises(InputError, match=r"loss.caption is -1.0, wanted a weight"):
+        settings_from(dict(stage="rerank", model="m", out="o", loss=dict(caption=-1.0)))
     with pytest.raises(InputError, match=r"optim: unknown keys \['speed'\]"):
         settings_from(dict(stage="text", model="m", out="o", optim=dict(speed=1)))
     with pytest.raises(InputError, match="num_steps is '9', wanted int"):
