@@ -102,7 +102,8 @@ class TrainableReranker(nn.Module):
         """[P, 2] float32 logits of Yes and No, and the captions' cross entropy, 0 where none is told.
 
         Args:
-            told: numbers of the pairs whose second part the model has to continue its first with.
+            told: numbers of the pairs whose second part the model has to continue its first with. Where that is the
+                sound, the pair is left out: audio places hold no words.
         """
         lines = self._lines(pairs)
         places: list[int] = []
@@ -114,7 +115,12 @@ class TrainableReranker(nn.Module):
             own = [place for line in chosen for place in line.places]
             last_PW = hidden_BLW[[span.line for span in spans], [span.stop - 1 for span in spans]].float()
             parts.append(last_PW @ self.answers_2W.to(last_PW.device).T)
-            losses += [self._tell(ids_BL, hidden_BLW, span) for place, span in zip(own, spans) if place in told]
+            prompts = [prompt for line in chosen for prompt in line.prompts]
+            losses += [
+                self._tell(ids_BL, hidden_BLW, span)
+                for place, prompt, span in zip(own, prompts, spans)
+                if place in told and prompt.suffix.audio_span is None
+            ]
             places += own
         order = torch.empty(len(places), dtype=torch.long)
         order[torch.tensor(places)] = torch.arange(len(places))

@@ -72,3 +72,16 @@ def test_what_is_told_are_the_tokens_behind_the_sound(model, rows):
         assert float(told) == pytest.approx(np.mean(wanted), rel=1e-5)
         torch.testing.assert_close(logits, trained(pairs))
         assert float(trained.answer_and_tell(pairs, ())[1]) == 0
+
+
+def test_a_sound_that_comes_second_is_not_told(model, rows):
+    backbone = open_backbone(model, dtype=torch.float32)
+    trained = TrainableReranker(
+        backbone, get_rerank_recipe("aurola-rerank"), LoraSettings(rank=4), max_tokens=600
+    ).eval()
+    sound = next(iter(tower_encoder(model)(rows)))
+    heard, asked = Pair(sound, TEXTS[0], "a2t"), Pair(sound, TEXTS[1], "t2a")
+    with torch.no_grad():
+        told = float(trained.answer_and_tell([heard, asked], [0])[1])
+        assert told > 0 and float(trained.answer_and_tell([heard, asked], [1])[1]) == 0
+        assert float(trained.answer_and_tell([heard, asked], [0, 1])[1]) == pytest.approx(told)
