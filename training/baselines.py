@@ -28,6 +28,7 @@ from .data import Row
 from .draw import draw_rows, fitting, rng_of
 from .evaluate import as_table, different_captions, read_split, report, report_scores
 from .losses import symmetric_info_nce
+from .models.heads import Standardised
 from .models.prompts import Input
 from .stages.build import open_embedder, open_features
 from .stages.contrastive import ContrastiveTask
@@ -71,17 +72,14 @@ def linear_clap(
 
 
 class _Side(nn.Module):
-    """States brought to mean 0 and variance 1, and their linear projection."""
+    """States at one scale, and their linear projection."""
 
     def __init__(self, states_NW: torch.Tensor, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.mean, self.scale = states_NW.mean(0), states_NW.std(0) + 1e-6
+        self.normal = Standardised(states_NW)
         self.states = self.normal(states_NW)
         self.linear = nn.Linear(states_NW.shape[1], DIM)
-
-    def normal(self, states: torch.Tensor) -> torch.Tensor:
-        return (states - self.mean) / self.scale
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         return F.normalize(self.linear(states), dim=-1)

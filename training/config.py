@@ -15,7 +15,7 @@ from .draw import BatchSettings
 from .lora import LoraSettings
 from .rows import SourceSettings
 
-Stage = Literal["text", "audio-text", "heads", "qa", "rerank", "robust-atr"]
+Stage = Literal["text", "audio-text", "heads", "qa", "rerank", "joint-rerank", "robust-atr"]
 LossName = Literal[
     "symmetric", "one-direction", "hybrid-paper", "hybrid-coded", "masked-bidirectional", "cosine-l1-contrastive"
 ]
@@ -33,7 +33,8 @@ class DataSettings:
     mix: int = 8
     # Folder of cached outputs of a frozen tower; None: OUT/features, filled at the first start.
     features: str | None = None
-    # File of the pooled states of the stage "heads"; None: OUT/states.npz, filled at the first start.
+    # File of the pooled states of the stage "heads"; None: OUT/states.npz, filled at the first start. Folder of the token
+    # states of the stage "joint-rerank"; None: OUT/states.
     states: str | None = None
     # Validation queries a row: its first captions; None: all of them.
     max_val_captions: int | None = None
@@ -41,6 +42,8 @@ class DataSettings:
     max_val_rows: int | None = None
     # Hard negatives of the reranker (one JSON object a line: id, texts, sounds).
     negatives: str | None = None
+    # Scores that the stage "joint-rerank" is distilled from, of `harken.training.teacher`.
+    teacher: str | None = None
     # {tag: {"cluster_index": int}}: tags of one cluster count as one tag; None: each tag for itself.
     tag_clusters: str | None = None
 
@@ -63,21 +66,15 @@ class LossSettings:
     weights: tuple[float, float, float] = (0.3, 0.3, 0.4)
     # Reranker: weight of the candidates' cross entropy beside the pairs'.
     listwise: float = 0.0
-    # Reranker: weight of the cross entropy of the right texts' tokens behind their sounds.
-    caption: float = 0.0
-    # Wrong candidates of each kind, and how many of them are mined ones; the others are drawn from all rows.
+    # Joint reranker: weight of the divergence from the teacher's ranking.
+    distilled: float = 0.0
+    # Wrong texts and wrong sounds a row, mined ones.
     num_negatives: int = 1
-    mined: float = 1.0
-    # Wrong texts and wrong sounds in every row, only those that its direction asks for, or always texts: they share the
-    # sound's prefix, so many cost little.
-    candidates: Literal["both", "asked", "texts"] = "both"
 
     def __post_init__(self) -> None:
         if self.name not in get_args(LossName):
             raise InputError(f"loss.name is {self.name!r}, wanted one of {', '.join(get_args(LossName))}")
-        if not 0 <= self.mined <= 1:
-            raise InputError(f"loss.mined is {self.mined}, wanted a share, 0 to 1")
-        for name in ("listwise", "caption"):
+        for name in ("listwise", "distilled"):
             if getattr(self, name) < 0:
                 raise InputError(f"loss.{name} is {getattr(self, name)}, wanted a weight, 0 or more")
 
@@ -151,6 +148,8 @@ class TrainSettings:
     recipe: str = ""
     # Fields of the recipe that this run changes.
     recipe_overrides: Mapping[str, Any] = field(default_factory=dict)
+    # Adapter that belongs to the checkpoint: merged into it before LoRA is put on it; "harken-mini": the built-in model's.
+    merged: str | None = None
     # Adapter to start from (same LoRA settings); "harken-mini": the built-in model's; None: from nothing.
     init: str | None = None
     # Start heads from whitened states of this many rows; 0: as drawn, or as `init` has them.

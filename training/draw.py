@@ -36,6 +36,8 @@ class BatchSettings:
     # How often a span of a sound's features is blanked, and the longest such span as a part of the sound.
     mask_probability: float = 0.0
     max_masked: float = 0.2
+    # Joint reranker: how often a batch is made of rows and of sounds that were mined near them.
+    near: float = 0.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:

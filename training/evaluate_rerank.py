@@ -3,7 +3,7 @@
     python -m harken.training.evaluate_rerank RERANK.json --data DIR --val VAL.npz --test TEST.npz --out DIR
 
 VAL.npz and TEST.npz are vectors that `harken.training.evaluate --vectors` wrote. The fusion's weights are fitted on val and
-kept in OUT/fusion.json; test is scored with them and nothing else.
+kept in OUT/fusion.json; test is scored with them and nothing else. Pairs are scored by the engine, as it serves them.
 
 Source: AuroLA equation 11 by engine/rerank/fusion.py.
 """
@@ -13,17 +13,20 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from ..engine.recipes.rerank import get_rerank_recipe
+from ..engine.cli.output import progress_bar
 from ..engine.rerank.fusion import FusionWeights, recall_at_1
+from ..engine.rerank.load import load_reranker
+from ..engine.rerank.reranker import Reranker
 from .config import TrainSettings, load_settings
-from .data import Row
 from .evaluate import as_table, different_captions, read_split, relevance, report_scores
-from .models.reranker import Pair, TrainableReranker
-from .stages.build import open_features, open_run_backbone
+from .stages.build import adapter_folder, model_folder
+
+# Pairs between two movements of the progress bar.
+CHUNK = 2048
 
 
 def first_of_both(scores_MN: np.ndarray, num: int) -> np.ndarray:
@@ -35,34 +38,28 @@ def first_of_both(scores_MN: np.ndarray, num: int) -> np.ndarray:
 
 
 def score_pairs(
-    model: TrainableReranker, features: Sequence[np.ndarray], captions: Sequence[str], wanted_MN: np.ndarray
+    reranker: Reranker, sounds: Sequence[Any], captions: Sequence[str], wanted_MN: np.ndarray
 ) -> np.ndarray:
-    """[M, N] P(Yes) at the wanted places, 0 elsewhere; a sound's captions share its prefix."""
+    """[M, N] P(Yes) at the wanted places, 0 elsewhere; a sound that cannot be read is an InputError that names it."""
     found = np.zeros(wanted_MN.shape, np.float32)
-    model.eval()
-    with torch.no_grad():
-        for start in range(0, len(features), 32):
-            pairs, places = [], []
-            for n in range(start, min(start + 32, len(features))):
-                for m in np.flatnonzero(wanted_MN[:, n]).tolist():
-                    pairs.append(Pair(features[n], captions[m]))
-                    places.append((m, n))
-            if pairs:
-                p_yes = model(pairs).softmax(-1)[:, 0].cpu().numpy()
-                found[tuple(np.array(places).T)] = p_yes
+    places = np.argwhere(wanted_MN.T)
+    with progress_bar("pairs", len(places)) as advance:
+        for start in range(0, len(places), CHUNK):
+            some = places[start : start + CHUNK]
+            found[some[:, 1], some[:, 0]] = reranker.predict(
+                [(sounds[n], captions[m]) for n, m in some.tolist()], direction="a2t"
+            )
+            advance(len(some))
     return found
 
 
-def score_split(
-    settings: TrainSettings, model: TrainableReranker, rows: Sequence[Row], vectors: Path, num: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Similarities and P(Yes), both [captions, sounds]."""
-    saved = np.load(vectors)
-    similarity = saved["text"] @ saved["audio"].T
-    features = open_features(settings, model.backbone, rows).of(rows)
-    max_rows = settings.batch.max_rows
-    heard = [f[:max_rows] for f in features]
-    return similarity, score_pairs(model, heard, different_captions(rows), first_of_both(similarity, num))
+def open_reranker(settings: TrainSettings, adapter: Path | None, dtype: str | None) -> Reranker:
+    """The reranker of a run as the engine serves it."""
+    own = adapter or Path(settings.out) / "adapter"
+    beneath = adapter_folder(settings.merged)
+    return load_reranker(
+        model_folder(settings), adapter=own if beneath is None else [beneath, own], recipe=settings.recipe, dtype=dtype
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,26 +71,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--adapter", type=Path, help="adapter folder; default: that of the run")
     parser.add_argument("--val", required=True, type=Path, help="vectors of the validation split")
     parser.add_argument("--test", type=Path, help="vectors of the test split; left out: validation alone")
+    parser.add_argument("--dtype", help="of the model, as `harken rerank` takes it")
     parser.add_argument("--top", type=int, default=5, help="candidates of each query")
     parser.add_argument("--out", required=True, type=Path, help="folder for fusion.json, tables and scores")
     args = parser.parse_args(argv)
-    settings = load_settings(args.settings)
     args.out.mkdir(parents=True, exist_ok=True)
-    model = TrainableReranker(
-        open_run_backbone(settings),
-        get_rerank_recipe(settings.recipe),
-        settings.lora,
-        max_tokens=settings.run.max_tokens,
-    )
-    model.load(args.adapter or Path(settings.out) / "adapter")
+    reranker = open_reranker(load_settings(args.settings), args.adapter, args.dtype)
     weights = None
     for split, vectors in (("val", args.val), ("test", args.test)):
         if vectors is None:
             continue
         rows = read_split(args.data, split)
-        similarity, p_yes = score_split(settings, model, rows, vectors, args.top)
+        captions, saved = different_captions(rows), np.load(vectors)
+        similarity = saved["text"] @ saved["audio"].T
+        p_yes = score_pairs(reranker, [row.audio for row in rows], captions, first_of_both(similarity, args.top))
         np.savez(args.out / f"{split}.npz", similarity=similarity, p_yes=p_yes)
-        captions = different_captions(rows)
         if weights is None:
             weights = fit(similarity, p_yes, relevance(rows, captions)[0], split)
             weights.save(args.out / "fusion.json")

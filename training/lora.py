@@ -40,6 +40,8 @@ class LoraSettings:
     dropout: float = 0.0
     # Of backbone.Part: where LoRA sits.
     parts: tuple[str, ...] = ("decoder",)
+    # First of the decoder's layers that it sits on.
+    from_layer: int = 0
     # Train the projector's own weights.
     whole_projector: bool = False
     head_dim: int = 512
@@ -69,7 +71,7 @@ def attach(backbone: Backbone, settings: LoraSettings) -> Any:
         r=settings.rank,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]
         lora_dropout=settings.dropout,
-        target_modules="|".join(f"(?:{backbone.parts[part]})" for part in settings.parts),
+        target_modules=target_modules(backbone, settings),
         modules_to_save=backbone.projector_names if settings.whole_projector else None,
     )
     peft = get_peft_model(backbone.model, config)
@@ -80,6 +82,16 @@ def attach(backbone: Backbone, settings: LoraSettings) -> Any:
     if settings.dropout == 0:
         _use_merged(peft)
     return peft
+
+
+def target_modules(backbone: Backbone, settings: LoraSettings) -> str:
+    """Regular expression of the names of the linear layers that LoRA is put on."""
+    layers = rf"\.layers\.({'|'.join(map(str, range(settings.from_layer, len(backbone.decoder.layers))))})\."
+    patterns = (
+        backbone.parts[part].replace(r"\.layers\.\d+\.", layers) if part.startswith("decoder") else backbone.parts[part]
+        for part in settings.parts
+    )
+    return "|".join(f"(?:{pattern})" for pattern in patterns)
 
 
 def save(peft: Any, folder: str | Path, recipe: str, heads: Mapping[str, nn.Module]) -> None:

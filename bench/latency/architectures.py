@@ -63,10 +63,7 @@ _TINY_DASHENG = dict(embed_dim=64, depth=2, num_heads=4)
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One architecture on a device.
-
-    Args (of `make`): as `build`.
-    """
+    """One architecture on a device."""
 
     name: str
     folder: Path
@@ -74,6 +71,8 @@ class Architecture:
     device: torch.device
     # transformers' model; None where it has no class.
     rival_model: Any | None
+    # Holds `folder`, which goes when this does.
+    kept: "tempfile.TemporaryDirectory[str]"
 
     def embedder(self, dtype: str, *, graphs: bool | None = None, compile: bool = False) -> Embedder:
         """harken's model; where transformers has the class, with its weights. Arguments as `harken.load`."""
@@ -95,7 +94,8 @@ def build(name: str, *, device: torch.device, dtype: torch.dtype, tiny: bool = F
         dtype: of transformers' weights.
         tiny: layers and widths of a toy, all else the same: to try the benchmark out.
     """
-    folder = Path(tempfile.mkdtemp(prefix="harken-arch-"))
+    kept = tempfile.TemporaryDirectory(prefix="harken-arch-")
+    folder = Path(kept.name)
     audio_id = _write_tokenizer(folder)
     text = _TINY_TEXT if tiny else _TEXT[name]
     whisper = {**(_TINY_WHISPER if tiny else _WHISPER), "max_source_positions": 1500}
@@ -118,7 +118,7 @@ def build(name: str, *, device: torch.device, dtype: torch.dtype, tiny: bool = F
     )
     # The fingerprint wants a file of weights, and there is nothing in it to tell apart.
     save_file({}, folder / "model.safetensors")
-    return Architecture(name, folder, Source(folder, None, recipe, kind), device, model)
+    return Architecture(name, folder, Source(folder, None, recipe, kind), device, model, kept)
 
 
 class _Shared(Weights):

@@ -11,6 +11,7 @@ Source: LoRA (arXiv 2106.09685) equation 3; spec/models.md section 5.
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,33 @@ class Adapter:
         """Raise a ModelError with the list of tensors that found no place in the checkpoint."""
         if self._unused:
             raise ModelError(f"adapter {self.folder}: no tensor of the checkpoint answers to {sorted(self._unused)}")
+
+
+class AdapterStack:
+    """Adapters one upon another, the first next to the checkpoint; used like one."""
+
+    def __init__(self, adapters: Sequence[Adapter]) -> None:
+        self._adapters = adapters
+
+    def apply(self, name: str, weight: torch.Tensor) -> torch.Tensor:
+        """As `Adapter.apply`."""
+        for adapter in self._adapters:
+            weight = adapter.apply(name, weight)
+        return weight
+
+    def check_all_used(self) -> None:
+        """As `Adapter.check_all_used`, of each."""
+        for adapter in self._adapters:
+            adapter.check_all_used()
+
+
+def open_adapter(folder: str | Path | Sequence[str | Path]) -> Adapter | AdapterStack:
+    """One adapter, or several that were trained one upon another.
+
+    Raises:
+        ModelError: as `Adapter`.
+    """
+    return Adapter(folder) if isinstance(folder, (str, Path)) else AdapterStack([Adapter(one) for one in folder])
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 Every architecture is one module with a function `build(folder, config, weights)`.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 import torch
 
 from ...errors import ModelError
-from .adapter import Adapter
+from .adapter import open_adapter
 from .config import read_json
 from .dual import DualEncoder
 from .mllm import AudioLM
@@ -40,23 +41,31 @@ def model_type(folder: Path) -> str:
 
 
 def load_any(
-    folder: str | Path, *, adapter: str | Path | None = None, dtype: torch.dtype, device: torch.device | str
+    folder: str | Path,
+    *,
+    adapter: str | Path | Sequence[str | Path] | None = None,
+    dtype: torch.dtype,
+    device: torch.device | str,
 ) -> AudioLM | DualEncoder:
-    """Read a checkpoint in Hugging Face layout, with an adapter merged in.
+    """Read a checkpoint in Hugging Face layout, with an adapter merged in, or several one upon another.
 
     Raises:
         ModelError: the files do not make up a model that harken knows; the text lists every tensor at fault.
     """
     folder = Path(folder)
     module = import_module(f".{ARCHITECTURES[model_type(folder)]}", __package__)
-    weights = Weights(folder, adapter=None if adapter is None else Adapter(adapter), dtype=dtype, device=device)
+    weights = Weights(folder, adapter=None if adapter is None else open_adapter(adapter), dtype=dtype, device=device)
     model = module.build(folder, read_json(folder / "config.json"), weights)
     weights.finish()
     return model
 
 
 def load_model(
-    folder: str | Path, *, adapter: str | Path | None = None, dtype: torch.dtype, device: torch.device | str
+    folder: str | Path,
+    *,
+    adapter: str | Path | Sequence[str | Path] | None = None,
+    dtype: torch.dtype,
+    device: torch.device | str,
 ) -> AudioLM:
     """`load_any` for those who want a multimodal LLM; a model of another kind is a ModelError."""
     kind = model_type(Path(folder))

@@ -4,7 +4,11 @@
 
 which is attention over prefix and continuation together, so nothing is copied for each continuation.
 
-Source: spec/models.md section 4 (shared prefix by log-sum-exp merge); checked against the plain packed decoder.
+With `joint_from` a continuation sees its prefix in the layers from there on only. Below, `apart` runs it alone, once for all
+prefixes that it follows.
+
+Source: spec/models.md section 4 (shared prefix by log-sum-exp merge); checked against the plain packed decoder. `joint_from`:
+MacAvaney et al. 2020 (PreTTR, arXiv 2004.14255).
 Letters: N rows, B continuations, W width, H heads, G key-value heads, D head width, P prefix rows, C equal runs, L run length.
 """
 
@@ -28,7 +32,7 @@ MAX_SCORES = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class PrefixKV:
-    """Keys (rotated) and values of one prefix in every layer: [layers, 2, P, G, D]."""
+    """Keys (rotated) and values of one prefix in every layer in which it is seen: [layers, 2, P, G, D]."""
 
     kv: torch.Tensor
 
@@ -41,24 +45,26 @@ class PrefixKV:
         return self.kv.nbytes
 
 
-def kv_bytes_per_token(config: DecoderConfig, dtype: torch.dtype) -> int:
+def kv_bytes_per_token(config: DecoderConfig, dtype: torch.dtype, joint_from: int = 0) -> int:
     """Bytes that one token of a kept prefix takes."""
-    return 2 * config.num_layers * config.num_kv_heads * config.head_width * dtype.itemsize
+    return 2 * (config.num_layers - joint_from) * config.num_kv_heads * config.head_width * dtype.itemsize
 
 
-def prefill(decoder: Decoder, x_NW: torch.Tensor, segments: Segments) -> list[PrefixKV]:
+def prefill(decoder: Decoder, x_NW: torch.Tensor, segments: Segments, *, joint_from: int = 0) -> list[PrefixKV]:
     """Keys and values of packed prefixes; the last layer computes nothing else.
 
     Args:
         x_NW: [N, W] embeddings of tokens and sounds.
         segments: the cut of the N rows into prefixes.
+        joint_from: the first layer in which they are seen.
     """
     c = decoder.config
-    kv = x_NW.new_empty(c.num_layers, 2, segments.num_rows, c.num_kv_heads, c.head_width)
+    kv = x_NW.new_empty(c.num_layers - joint_from, 2, segments.num_rows, c.num_kv_heads, c.head_width)
     rotary = decoder.rotary(segments.positions(x_NW.device), x_NW.dtype)
     for i, layer in enumerate(cast(Sequence[DecoderLayer], decoder.layers)):
         q, k, v = layer.project(x_NW, rotary)
-        kv[i, 0], kv[i, 1] = k, v
+        if i >= joint_from:
+            kv[i - joint_from, 0], kv[i - joint_from, 1] = k, v
         if i + 1 < c.num_layers:
             attended = packed_attention(q, k, v, segments, causal=True, scale=layer.scale)
             x_NW = layer.finish(x_NW, attended)
@@ -68,16 +74,31 @@ def prefill(decoder: Decoder, x_NW: torch.Tensor, segments: Segments) -> list[Pr
     return [PrefixKV(kv[:, :, a:b].clone()) for a, b in zip(segments.starts, segments.starts[1:])]
 
 
+def apart(decoder: Decoder, x_NW: torch.Tensor, segments: Segments, joint_from: int) -> torch.Tensor:
+    """What goes into layer `joint_from`: [N, W] rows of packed sequences that see themselves alone."""
+    rotary = decoder.rotary(segments.positions(x_NW.device), x_NW.dtype)
+    for layer in decoder.layers[:joint_from]:
+        x_NW = layer(x_NW, rotary, segments, True, None)
+    return x_NW
+
+
 def extend(
-    decoder: Decoder, x_NW: torch.Tensor, segments: Segments, prefixes: Sequence[PrefixKV], counts: Sequence[int]
+    decoder: Decoder,
+    x_NW: torch.Tensor,
+    segments: Segments,
+    prefixes: Sequence[PrefixKV],
+    counts: Sequence[int],
+    *,
+    joint_from: int = 0,
 ) -> torch.Tensor:
     """The last row of each continuation.
 
     Args:
-        x_NW: [N, W] embeddings of the continuations' rows.
+        x_NW: [N, W] the continuations' rows as they go into layer `joint_from`: their embeddings, or what `apart` gives.
         segments: the cut of the N rows into B continuations, none empty.
         prefixes: the first counts[0] continuations follow prefixes[0], the next counts[1] prefixes[1], and so on.
         counts: 1 or more each, B together.
+        joint_from: as the prefixes were made.
 
     Returns: [B, W] before the final norm.
     """
@@ -89,8 +110,9 @@ def extend(
     every = _Asking(segments, Segments.of(lengths), segments, past_rows)
     last = _Asking(segments.single_rows, Segments.of(counts), segments, past_rows)
     last_rows = segments.last_rows(x_NW.device)
-    for i, layer in enumerate(cast(Sequence[DecoderLayer], decoder.layers)):
-        only = last_rows if i + 1 == len(decoder.layers) else None
+    layers = cast(Sequence[DecoderLayer], decoder.layers[joint_from:])
+    for i, layer in enumerate(layers):
+        only = last_rows if i + 1 == len(layers) else None
         q, k, v = layer.project(x_NW, rotary, only)
         past = [prefix.kv[i] for prefix in prefixes]
         attended = _attention(q, k, v, past, every if only is None else last, layer.scale)

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ...errors import ModelError
-from .adapter import Adapter
+from .adapter import Adapter, AdapterStack
 from .names import canonical
 
 # Tensors that may stay unread: the language head is only used by the reranker.
@@ -33,7 +33,12 @@ class Weights:
     """
 
     def __init__(
-        self, folder: str | Path, *, adapter: Adapter | None, dtype: torch.dtype, device: torch.device | str
+        self,
+        folder: str | Path,
+        *,
+        adapter: Adapter | AdapterStack | None,
+        dtype: torch.dtype,
+        device: torch.device | str,
     ) -> None:
         self.folder = Path(folder)
         self._adapter, self._dtype, self._device = adapter, dtype, torch.device(device)

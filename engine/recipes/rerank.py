@@ -2,8 +2,10 @@
 
 The answer is P(Yes) over the two words at the position after the prompt. A template holds {instruction}, {audio} and
 {text}; whichever of {audio} and {text} comes first is what many pairs share, so its keys and values are computed once.
+{meet}, where there is one, is where the shared part ends.
 
-Source: AuroLA's inference prompts, spec/recipes.md C.6; the 20 spaces are those of its training prompt.
+Source: AuroLA's inference prompts, spec/recipes.md C.6; the 20 spaces are those of its training prompt. Parts that meet in
+the upper layers alone: MacAvaney et al. 2020 (PreTTR, arXiv 2004.14255).
 """
 
 from dataclasses import dataclass, field, replace
@@ -17,7 +19,8 @@ _SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 _SOUND = "<|audio_bos|>{audio}<|audio_eos|>"
 _ASK = "<|im_end|>\n<|im_start|>assistant\n"
 _WANTED = "Find an audio containing the sound events in the following caption: {text}"
-_MINI = f"<|im_start|>user\n{_SOUND}{{text}}{_ASK}"
+# The embedder's two prompts, one behind the other.
+_MINI = f"<|im_start|>user\n{_SOUND}<|im_end|>\n{{meet}}<|im_start|>user\n{{text}}<|im_end|>\n"
 CLEAN = (
     "I will provide you with a query and a candidate. Please evaluate whether the candidate matches the query. "
     "If it does, respond with 'Yes'; if it doesn't, respond with 'No'."
@@ -42,6 +45,9 @@ class RerankRecipe:
     t2a_audio_first_template: str | None = None
     # Ask with t2a_audio_first_template: the keys and values of a candidate sound then serve every query.
     audio_first: bool = False
+    # The first decoder layer in which what follows {meet} sees what stands before it; below it stands alone, so that a text
+    # runs through the lower layers once, however many sounds it is asked of.
+    joint_from: int = 0
     # The first token of each is what is compared.
     yes: str = "Yes"
     no: str = "No"
@@ -65,10 +71,22 @@ class RerankRecipe:
                     raise ModelError(
                         f"rerank recipe {self.name!r}: {name} must hold {place} exactly once, got {template!r}"
                     )
+        in_order = [t.find("{audio}") < t.find("{meet}") < t.find("{text}") for t in self.templates]
+        if not all(in_order) if self.joint_from else any("{meet}" in template for template in self.templates):
+            raise ModelError(
+                f"rerank recipe {self.name!r}: joint_from is {self.joint_from}; wanted {{audio}}, {{meet}}, {{text}} in this "
+                "order in every template where it is above 0, and no {meet} where it is 0"
+            )
         if self.long_audio not in ("error", "truncate"):
             raise ModelError(
                 f"rerank recipe {self.name!r}: long_audio is {self.long_audio!r}, wanted 'error' or 'truncate'"
             )
+
+    @property
+    def templates(self) -> list[str]:
+        """Those there are."""
+        given = (self.a2t_template, self.t2a_template, self.t2a_audio_first_template)
+        return [template for template in given if template is not None]
 
     def template(self, direction: str) -> str:
         """The template of "a2t" or "t2a"."""
@@ -101,7 +119,8 @@ RERANK_RECIPES = (
         a2t_template=_MINI,
         t2a_template=_MINI,
         licence="Whisper base MIT, SmolLM2-135M-Instruct Apache-2.0, adapter Apache-2.0",
-        notes="The sound comes first in both directions, so that one prompt serves both and its sound is shared.",
+        joint_from=28,
+        notes="Stands on harken-mini's adapter. The sound comes first in both directions, so that one prompt serves both.",
     ),
     replace(
         _AUROLA,

@@ -1,6 +1,7 @@
 """`harken.load_reranker`: a causal checkpoint, a rerank recipe and an adapter become a Reranker."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ CACHE_BYTES = 1 << 30
 def load_reranker(
     path: str | Path | None = None,
     *,
-    adapter: str | Path | None = None,
+    adapter: str | Path | Sequence[str | Path] | None = None,
     recipe: str | Path | RerankRecipe | None = None,
     device: str | None = None,
     dtype: str | None = None,
@@ -36,9 +37,9 @@ def load_reranker(
     """Load a reranker.
 
     Args:
-        path: checkpoint folder in Hugging Face layout, or a hub repository; None: the built-in model under an adapter
-            of your own.
-        adapter: peft LoRA folder, merged in float32 at load.
+        path: checkpoint folder in Hugging Face layout, or a hub repository; None: harken-mini under its own adapter.
+        adapter: peft LoRA folder, merged in float32 at load, or several that stand one upon another; None with no path: the
+            built-in reranker's.
         recipe: name, JSON file of its fields, or RerankRecipe; None: "mini-rerank" for the built-in model, else
             "aurola-rerank".
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
@@ -55,9 +56,13 @@ def load_reranker(
         ModelError: files that do not make up a model, an adapter or a recipe, or that do not fit each other.
         InputError: an unknown device or dtype, or a bound that leaves no room.
     """
-    if path is None and adapter is None:
-        raise ModelError("harken-mini comes without a reranker's adapter; give one, or a checkpoint's path")
     folder = build_mini() if path is None else resolve(path)
+    adapters = [adapter] if isinstance(adapter, (str, Path)) else list(adapter or ())
+    if path is None:
+        assets = Path(str(files("harken.engine") / "assets"))
+        if not adapters and not (assets / "mini-rerank").is_dir():
+            raise ModelError("harken-mini comes without a reranker's adapter; give one, or a checkpoint's path")
+        adapters = [assets / "mini", *(adapters or [assets / "mini-rerank"])]
     chosen = get_rerank_recipe(recipe or ("mini-rerank" if path is None else "aurola-rerank"))
     kind = model_type(folder)
     if kind not in chosen.backbones:
@@ -68,7 +73,12 @@ def load_reranker(
     if yes == no:
         raise ModelError(f"{folder}: {chosen.yes!r} and {chosen.no!r} begin with the same token, wanted two")
     dtype = pick_dtype(dtype, where)
-    model = load_model(folder, adapter=adapter, dtype=DTYPES[dtype], device=where)
+    model = load_model(folder, adapter=adapters or None, dtype=DTYPES[dtype], device=where)
+    if chosen.joint_from >= model.decoder.config.num_layers:
+        raise ModelError(
+            f"rerank recipe {chosen.name!r}: joint_from is {chosen.joint_from}; {folder} has "
+            f"{model.decoder.config.num_layers} layers"
+        )
     if isinstance(stored, AudioTokens):
         stored.require(model)
     if dtype == "float8":

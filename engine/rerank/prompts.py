@@ -43,14 +43,17 @@ class PairPrompts:
     def __init__(self, tokenizer: Tokenizer, recipe: RerankRecipe, audio_token_id: int) -> None:
         self._instruction = recipe.instruction
         self._templates: dict[str, Template] = {}
-        # Ids between the sound and the text where the sound comes first, else None.
+        # Ids between the sound and the text that all pairs may share, where the sound comes first, else None.
         self._between: dict[str, list[int] | None] = {}
         for direction in get_args(Direction):
             template = recipe.template(direction)
-            self._templates[direction] = Template(tokenizer, template, audio_token_id=audio_token_id)
+            whole = template.replace("{meet}", "")
+            self._templates[direction] = Template(tokenizer, whole, audio_token_id=audio_token_id)
             before, after = template.split("{audio}")
-            between = after.split("{text}")[0].replace("{instruction}", recipe.instruction)
-            self._between[direction] = tokenizer.encode(between).ids if "{text}" not in before else None
+            between, meet, _ = after.split("{text}")[0].replace("{instruction}", recipe.instruction).partition("{meet}")
+            ids = tokenizer.encode(between).ids
+            # Without a mark the last of them may run into the text.
+            self._between[direction] = None if "{text}" in before else ids if meet else ids[:-1]
 
     def shares_audio(self, direction: Direction) -> bool:
         """Whether the shared part holds the sound (else it holds the text)."""
@@ -73,7 +76,7 @@ class PairPrompts:
         if between is None:
             return self._cut(whole, first)
         common = 0
-        for ours, theirs in zip(between[:-1], whole.token_ids[first + count :]):
+        for ours, theirs in zip(between, whole.token_ids[first + count :]):
             if ours != theirs:
                 break
             common += 1

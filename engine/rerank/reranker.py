@@ -60,7 +60,7 @@ class Reranker:
         self.model, self.recipe, self.tokenizer = model, recipe, tokenizer
         self._prompts = PairPrompts(tokenizer, recipe, model.audio_token_id)
         self._sounds = Sounds(model, recipe, cache_bytes, stored)
-        self._scorer = Scorer(model, yes_no_2W, self._sounds, batch_tokens, kept_kv_bytes)
+        self._scorer = Scorer(model, yes_no_2W, self._sounds, batch_tokens, kept_kv_bytes, recipe.joint_from)
         self._runner = Runner(self._scorer, Scheduler(batch_tokens, batch_tokens), max_pending_tokens)
 
     @property
@@ -78,7 +78,7 @@ class Reranker:
         tower = self.model.tower
         num_tokens = tower.num_tokens(round(min(duration_s, self.recipe.max_audio_s) * tower.spec.sample_rate_hz))
         prefix = self._prompts.split("t2a" if self._prompts.shares_audio("t2a") else "a2t", "x", num_tokens).prefix
-        return len(prefix) * kv_bytes_per_token(self.model.decoder.config, self.model.dtype)
+        return len(prefix) * kv_bytes_per_token(self.model.decoder.config, self.model.dtype, self.recipe.joint_from)
 
     def rank(
         self,

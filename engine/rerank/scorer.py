@@ -19,7 +19,8 @@ from ...kernels.yes_no import yes_no
 from ..batching import plan_batches
 from ..models.mllm import AudioLM
 from ..models.names import canonical
-from ..models.prefix import PrefixKV, extend, prefill
+from ..models.packed import Segments
+from ..models.prefix import PrefixKV, apart, extend, prefill
 from ..models.weights import checkpoint_files
 from ..text.template import Prompt
 from .cache import ByteLRU
@@ -55,12 +56,20 @@ class Scorer:
         sounds: keeps audio tokens.
         batch_tokens: audio tokens a run of the tower.
         kept_kv_bytes: prefixes' keys and values kept after their last pair, for later ones.
+        joint_from: the first layer in which a continuation sees its prefix.
     """
 
     def __init__(
-        self, model: AudioLM, yes_no_2W: torch.Tensor, sounds: Sounds, batch_tokens: int, kept_kv_bytes: int
+        self,
+        model: AudioLM,
+        yes_no_2W: torch.Tensor,
+        sounds: Sounds,
+        batch_tokens: int,
+        kept_kv_bytes: int,
+        joint_from: int = 0,
     ) -> None:
         self._model, self._yes_no_2W, self._sounds, self._batch_tokens = model, yes_no_2W, sounds, batch_tokens
+        self._joint_from = joint_from
         self.kept: ByteLRU[PrefixKV] = ByteLRU(kept_kv_bytes)
         self._held: dict[Hashable, PrefixKV] = {}
         self.work = Work()
@@ -83,19 +92,30 @@ class Scorer:
         # Equal lengths side by side make dense runs for attention.
         order = [sorted(range(len(pairs)), key=lambda i: len(pairs[i].prompt.suffix)) for _, pairs in groups]
         ordered = [pairs[i] for (_, pairs), places in zip(groups, order) for i in places]
-        x_NW, segments = self._model.embed(
-            [pair.prompt.suffix for pair in ordered], self._rows([(p.prompt.suffix, p.sound) for p in ordered])
-        )
+        x_NW, segments = self._continuations(ordered)
         self.work.num_pairs += len(ordered)
         self.work.num_decoder_tokens += segments.num_rows
         decoder = self._model.decoder
-        last_BW = extend(decoder, x_NW, segments, kvs, [len(pairs) for _, pairs in groups])
+        last_BW = extend(decoder, x_NW, segments, kvs, [len(pairs) for _, pairs in groups], joint_from=self._joint_from)
         found = iter(yes_no(decoder.norm(last_BW), self._yes_no_2W).tolist())
         scores = [[0.0] * len(pairs) for _, pairs in groups]
         for group, places in zip(scores, order):
             for i in places:
                 group[i] = next(found)
         return scores
+
+    def _continuations(self, pairs: Sequence[Pair]) -> tuple[torch.Tensor, Segments]:
+        """What stands behind the prefixes, as it goes into the first joint layer; below it equal texts run once."""
+        if not self._joint_from:
+            return self._model.embed(
+                [pair.prompt.suffix for pair in pairs], self._rows([(p.prompt.suffix, p.sound) for p in pairs])
+            )
+        different = {tuple(pair.prompt.suffix.token_ids): pair.prompt.suffix for pair in pairs}
+        x_NW, segments = self._model.embed(list(different.values()), None)
+        x_NW = apart(self._model.decoder, x_NW, segments, self._joint_from)
+        own = dict(zip(different, x_NW.split(segments.lengths)))
+        rows = [own[tuple(pair.prompt.suffix.token_ids)] for pair in pairs]
+        return torch.cat(rows), Segments.of([len(r) for r in rows])
 
     def _hear(self, sounds: Iterable[Sound]) -> None:
         """Run the tower on the sounds that have no audio tokens yet."""
@@ -120,7 +140,7 @@ class Scorer:
         if new:
             prompts = [pair.prompt.prefix for pair in new.values()]
             x_NW, segments = self._model.embed(prompts, self._rows([(p.prompt.prefix, p.sound) for p in new.values()]))
-            for key, kv in zip(new, prefill(self._model.decoder, x_NW, segments)):
+            for key, kv in zip(new, prefill(self._model.decoder, x_NW, segments, joint_from=self._joint_from)):
                 at_hand[key] = kv
                 self.kept.put(key, kv, kv.num_bytes)
             self.work.num_prefixes += len(new)

@@ -19,7 +19,7 @@ CONFIGS = sorted((Path(harken.__file__).parent / "training/configs").glob("*.jso
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_committed_settings_can_be_used(path):
     settings = load_settings(path)
-    (get_rerank_recipe if settings.stage == "rerank" else get_recipe)(settings.recipe)
+    (get_rerank_recipe if settings.stage in ("rerank", "joint-rerank") else get_recipe)(settings.recipe)
     for source in (*settings.data.train, *settings.data.val):
         assert source.dataset == "manifest" or source.dataset in DATASETS
     assert settings_from(settings.to_dict()) == settings

@@ -24,7 +24,7 @@ def scored(tmp_path_factory):
     Loop(make_task(made), made).go()
     (folder / "run.json").write_text(json.dumps(made.to_dict()))
     rerank = settings(
-        model, sounds, folder / "rerank", features=features, stage="rerank", recipe="mini-rerank", num_whitening=0
+        model, sounds, folder / "rerank", features=features, stage="rerank", recipe="aurola-rerank", num_whitening=0
     )
     (folder / "rerank.json").write_text(json.dumps(rerank.to_dict()))
     where = ["--data", str(sounds), "--split", "val", "--vectors", str(folder / "val.npz")]

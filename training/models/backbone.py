@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...engine.models.adapter import Adapter
 from ...engine.models.config import read_json
+from ...engine.models.names import canonical
 from ...errors import ModelError
 
 # What LoRA can be put on.
@@ -86,16 +88,35 @@ class Backbone(ABC):
             mask_BLL: bool, what each token sees; None: all before it.
             positions_BL: of the tokens; None: 0, 1, 2 ...
         """
-        device = self.device
-        x_BLW = self.decoder.get_input_embeddings()(ids_BL.to(device))
-        if rows_AW is not None:
-            x_BLW = x_BLW.masked_scatter(is_audio_BL.to(device)[..., None], rows_AW.to(x_BLW.dtype))
+        x_BLW = self.embed(ids_BL, is_audio_BL, rows_AW)
         more: dict[str, Any] = {}
         if mask_BLL is not None:
-            more["attention_mask"] = mask_BLL[:, None].to(device)
+            more["attention_mask"] = mask_BLL[:, None].to(self.device)
         if positions_BL is not None:
-            more["position_ids"] = positions_BL.to(device)
+            more["position_ids"] = positions_BL.to(self.device)
         return self.decoder(inputs_embeds=x_BLW, use_cache=False, **more).last_hidden_state
+
+    def embed(self, ids_BL: torch.Tensor, is_audio_BL: torch.Tensor, rows_AW: torch.Tensor | None) -> torch.Tensor:
+        """[B, L, W] what goes into the first layer; arguments as `hidden`."""
+        x_BLW = self.decoder.get_input_embeddings()(ids_BL.to(self.device))
+        if rows_AW is not None:
+            x_BLW = x_BLW.masked_scatter(is_audio_BL.to(self.device)[..., None], rows_AW.to(x_BLW.dtype))
+        return x_BLW
+
+    def run_layers(
+        self, x_BLW: torch.Tensor, layers: slice, mask_BLL: torch.Tensor, positions_BL: torch.Tensor
+    ) -> torch.Tensor:
+        """[B, L, W] behind some of the decoder's layers, which stand in the layout of Llama and Qwen2.
+
+        Args:
+            x_BLW: what goes into the first of them.
+            layers: of the decoder's.
+            mask_BLL, positions_BL: as of `hidden`.
+        """
+        rotary = self.decoder.rotary_emb(x_BLW, positions_BL)
+        for layer in self.decoder.layers[layers]:
+            x_BLW = layer(x_BLW, attention_mask=mask_BLL[:, None], position_embeddings=rotary)
+        return x_BLW
 
     def checkpoint_layers(self) -> None:
         """Keep no activations inside the layers; the backward pass computes them again."""
@@ -129,6 +150,21 @@ def open_backbone(folder: str | Path, *, dtype: torch.dtype, trains_tower: bool 
     backbone = kinds[kind](folder, dtype=dtype, trains_tower=trains_tower)
     backbone.model.requires_grad_(False)
     return backbone
+
+
+@torch.no_grad()
+def merge_adapter(backbone: Backbone, folder: str | Path) -> None:
+    """Merge an adapter into the checkpoint's weights, in float32 and with one cast, before LoRA is put on them.
+
+    Raises:
+        ModelError: it is not one of this checkpoint.
+    """
+    adapter = Adapter(folder)
+    for name, parameter in backbone.model.named_parameters():
+        known = canonical(name)
+        if known is not None:
+            parameter.copy_(adapter.apply(known, parameter))
+    adapter.check_all_used()
 
 
 def decoder_parts(prefix: str) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""The head that is trained: Linear without bias, Dropout, LayerNorm, unit length; in float32.
+"""What is trained on states: the head, which is Linear without bias, Dropout, LayerNorm, unit length, in float32; and what
+brings states to one scale before a plain layer.
 
 Source: Omni-Embed-Audio (spec/recipes.md B.3); the start from whitened states is own.
 """
@@ -46,3 +47,22 @@ class Head(nn.Module):
         weight = (axes[:, kept] / (values[kept].clamp_min(0) + floor).sqrt()).T
         weight = weight - (weight @ direction)[:, None] * direction
         self.linear.weight[: len(weight)] = weight.to(self.linear.weight)
+
+
+class Standardised(nn.Module):
+    """y = (x - mean) / deviation, each coordinate by itself.
+
+    Args:
+        states_NW: mean and deviation are theirs.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, states_NW: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", states_NW.mean(0))
+        self.register_buffer("scale", states_NW.std(0) + 1e-6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.mean) / self.scale

@@ -5,24 +5,22 @@
 A sound's candidates stand behind one another after their common prefix. Each sees the prefix and itself, at the positions that
 it has alone, so that the logits are those of the pair alone.
 
-    captions = -mean log softmax(W h)[next token],   over what follows the prefix of the pairs that are told
-
-Source: AuroLA equation 10, prompts as the engine's rerank recipe says; the layout and the captions beside it are own.
-Letters: B prefixes, L tokens of the longest line, W width, P pairs, V vocabulary.
+Source: AuroLA equation 10; prompts as the engine's rerank recipe says; the layout is own.
+Letters: B prefixes, L tokens of the longest line, W width, P pairs.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ...engine.recipes.rerank import RerankRecipe
 from ...engine.rerank.prompts import Direction, PairPrompts, SplitPrompt
 from ...engine.text.tokenizer import Tokenizer
+from ...errors import ModelError
 from .. import lora
 from .backbone import Backbone
 from .prompts import group_by_length
@@ -49,16 +47,6 @@ class _Line:
         return len(self.prompts[0].prefix) + sum(len(p.suffix) for p in self.prompts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """Where a pair's own part lies: its line, tokens of the prefix before it, first token, one past the last."""
-
-    line: int
-    shared: int
-    start: int
-    stop: int
-
-
 class TrainableReranker(nn.Module):
     """The model and its LoRA layers.
 
@@ -80,6 +68,10 @@ class TrainableReranker(nn.Module):
         max_tokens: int = 2048,
     ) -> None:
         super().__init__()
+        if recipe.joint_from:
+            raise ModelError(
+                f"recipe {recipe.name}: its parts meet in the upper layers; the stage 'joint-rerank' trains it"
+            )
         torch.manual_seed(seed)
         self.backbone, self.recipe, self.max_tokens = backbone, recipe, max_tokens
         tokenizer = Tokenizer(backbone.folder)
@@ -96,42 +88,16 @@ class TrainableReranker(nn.Module):
 
     def forward(self, pairs: Sequence[Pair]) -> torch.Tensor:
         """[P, 2] float32 logits of Yes and No."""
-        return self.answer_and_tell(pairs, ())[0]
-
-    def answer_and_tell(self, pairs: Sequence[Pair], told: Collection[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """[P, 2] float32 logits of Yes and No, and the captions' cross entropy, 0 where none is told.
-
-        Args:
-            told: numbers of the pairs whose second part the model has to continue its first with. Where that is the
-                sound, the pair is left out: audio places hold no words.
-        """
         lines = self._lines(pairs)
         places: list[int] = []
         parts: list[torch.Tensor] = []
-        losses: list[torch.Tensor] = []
         for group in group_by_length([len(line) for line in lines], self.max_tokens):
             chosen = [lines[i] for i in group]
-            ids_BL, hidden_BLW, spans = self._group(chosen, pairs)
-            own = [place for line in chosen for place in line.places]
-            last_PW = hidden_BLW[[span.line for span in spans], [span.stop - 1 for span in spans]].float()
-            parts.append(last_PW @ self.answers_2W.to(last_PW.device).T)
-            prompts = [prompt for line in chosen for prompt in line.prompts]
-            losses += [
-                self._tell(ids_BL, hidden_BLW, span)
-                for place, prompt, span in zip(own, prompts, spans)
-                if place in told and prompt.suffix.audio_span is None
-            ]
-            places += own
+            parts.append(self._group(chosen, pairs))
+            places += [place for line in chosen for place in line.places]
         order = torch.empty(len(places), dtype=torch.long)
         order[torch.tensor(places)] = torch.arange(len(places))
-        logits_P2 = torch.cat(parts)[order.to(parts[0].device)]
-        return logits_P2, torch.stack(losses).mean() if losses else logits_P2.new_zeros(())
-
-    def _tell(self, ids_BL: torch.Tensor, hidden_BLW: torch.Tensor, span: _Span) -> torch.Tensor:
-        """Mean cross entropy of a span's tokens, the first after the prefix, the others after one another."""
-        before = [span.shared - 1, *range(span.start, span.stop - 1)]
-        logits_LV = F.linear(hidden_BLW[span.line, before], self.backbone.output_rows.detach())
-        return F.cross_entropy(logits_LV.float(), ids_BL[span.line, span.start : span.stop].to(logits_LV.device))
+        return torch.cat(parts)[order.to(parts[0].device)]
 
     def _lines(self, pairs: Sequence[Pair]) -> list[_Line]:
         lines: dict[tuple[bytes, int | None], _Line] = {}
@@ -144,13 +110,13 @@ class TrainableReranker(nn.Module):
             line.prompts.append(prompt)
         return list(lines.values())
 
-    def _group(self, lines: Sequence[_Line], pairs: Sequence[Pair]) -> tuple[torch.Tensor, torch.Tensor, list[_Span]]:
-        """Ids [B, L] and hidden states [B, L, W] of lines, and where each pair's own part lies, line after line."""
+    def _group(self, lines: Sequence[_Line], pairs: Sequence[Pair]) -> torch.Tensor:
+        """[pairs of the lines, 2] logits, line after line."""
         shape = len(lines), max(len(line) for line in lines)
         ids_BL, positions_BL = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
         is_audio_BL = torch.zeros(shape, dtype=torch.bool)
         mask_BLL = torch.eye(shape[1], dtype=torch.bool).repeat(shape[0], 1, 1)
-        rows, spans = [], []
+        rows, ends = [], []
         for b, line in enumerate(lines):
             prefix = line.prompts[0].prefix
             parts = [(prefix, line.places[0]), *((p.suffix, i) for p, i in zip(line.prompts, line.places))]
@@ -166,12 +132,13 @@ class TrainableReranker(nn.Module):
                     is_audio_BL[b, start + part.audio_span[0] : start + sum(part.audio_span)] = True
                     rows.append(pairs[place].features)
                 if number:
-                    spans.append(_Span(b, shared, start, stop))
+                    ends.append((b, stop - 1))
                 start = stop
         hidden_BLW = self.backbone.hidden(
             ids_BL, is_audio_BL, self.backbone.audio_rows(rows), mask_BLL=mask_BLL, positions_BL=positions_BL
         )
-        return ids_BL, hidden_BLW, spans
+        last_PW = hidden_BLW[[b for b, _ in ends], [i for _, i in ends]].float()
+        return last_PW @ self.answers_2W.to(last_PW.device).T
 
     def save(self, folder: str | Path) -> None:
         """Write the adapter."""

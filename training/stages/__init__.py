@@ -12,6 +12,7 @@ _MODULES = {
     "heads": "heads",
     "qa": "qa",
     "rerank": "rerank",
+    "joint-rerank": "joint_rerank",
     "robust-atr": "robust_atr",
 }
 

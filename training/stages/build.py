@@ -25,7 +25,7 @@ from ..data.index import chosen
 from ..draw import texts_of
 from ..features import tower_encoder, write_cache
 from ..listening import CachedFeatures, Features, LiveMels
-from ..models.backbone import Backbone, open_backbone
+from ..models.backbone import Backbone, merge_adapter, open_backbone
 from ..models.embedder import TrainableEmbedder
 from ..rows import open_sources
 
@@ -41,9 +41,14 @@ def model_folder(settings: TrainSettings) -> Path:
 
 def init_folder(settings: TrainSettings) -> Path | None:
     """The adapter that the run starts from."""
-    if settings.init == "harken-mini":
+    return adapter_folder(settings.init)
+
+
+def adapter_folder(name: str | None) -> Path | None:
+    """An adapter that settings name: a folder, or "harken-mini"."""
+    if name == "harken-mini":
         return Path(str(files("harken.engine") / "assets" / "mini"))
-    return None if settings.init is None else Path(settings.init)
+    return None if name is None else Path(name)
 
 
 def open_run_backbone(settings: TrainSettings) -> Backbone:
@@ -57,6 +62,8 @@ def open_run_backbone(settings: TrainSettings) -> Backbone:
         dtype=_DTYPES[run.dtype],
         trains_tower=any(part.startswith("tower") for part in settings.lora.parts),
     )
+    if (merged := adapter_folder(settings.merged)) is not None:
+        merge_adapter(backbone, merged)
     if run.gradient_checkpointing:
         backbone.checkpoint_layers()
     backbone.model.to(device)
@@ -101,7 +108,7 @@ def open_rows(settings: TrainSettings, what: Literal["train", "val"]) -> Sequenc
 
 def open_features(settings: TrainSettings, backbone: Backbone, *rows: Sequence[Row]) -> Features:
     """What the model hears: cached outputs of the frozen tower, or log-mel frames where the tower is trained."""
-    recipe = None if settings.stage == "rerank" else run_recipe(settings)
+    recipe = None if settings.stage in ("rerank", "joint-rerank") else run_recipe(settings)
     if backbone.trains_tower:
         live = LiveMels(
             backbone.folder,

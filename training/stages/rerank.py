@@ -2,23 +2,18 @@
 
     one row:  (sound, its text)  Yes;  (sound, texts near it)  No;  (sounds near it, its text)  No
 
-With loss.candidates "asked" a row that a sound asks has the texts alone, one that a text asks the sounds; with "texts"
-sounds alone ask.
-
     loss = cross entropy of the answers, the Yes pairs as heavy together as the No pairs
          + listwise * [ the text among its rivals + the sound among its rivals ]
-         + caption * [ the right text's tokens behind its sound ]
 
 Negatives come from a file of JSON lines, one a row: {"id": ..., "texts": [...], "sounds": [ids, ...]}.
 
-Source: AuroLA's third stage (spec/recipes.md C.4, C.6); the balance, the listwise and the caption part are own.
+Source: AuroLA's third stage (spec/recipes.md C.4, C.6); the balance and the listwise part are own.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -32,7 +27,7 @@ from ..ahead import Ahead
 from ..config import TrainSettings
 from ..data import Row
 from ..data.index import at, ids_of
-from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch, texts_of
+from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch
 from ..listening import Features
 from ..losses import listwise_cross_entropy, rerank_cross_entropy
 from ..models.reranker import Pair, TrainableReranker
@@ -40,7 +35,6 @@ from .build import CAPTIONS, autocast, init_folder, open_features, open_rows, op
 
 # Rows of one pass; their gradients add up to the batch's.
 _ROWS_A_PASS = 8
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +130,19 @@ class RerankTask:
         s = self.settings
         own = self._batch(step)
         self.model.train()
-        loss, told, right = 0.0, 0.0, 0
+        loss, right = 0.0, 0
         for first in range(0, len(own), _ROWS_A_PASS):
             chosen = own[first : first + _ROWS_A_PASS]
             seed_torch(s.seed, DROPOUT, step, parallel.rank(), first)
             with autocast(s, self.model.backbone.device):
-                pairs = [pair for of_row in chosen for pair in of_row]
-                right_ones = range(0, len(pairs), len(chosen[0])) if s.loss.caption else ()
-                logits_P2, caption = self.model.answer_and_tell(pairs, right_ones)
-                logits = logits_P2.unflatten(0, (len(chosen), -1))
+                logits = self.model([pair for pairs in chosen for pair in pairs]).unflatten(0, (len(chosen), -1))
                 share = len(chosen) / s.batch.batch_size
-                value = rerank_loss(logits, s.loss.num_negatives, s.loss.listwise) + s.loss.caption * caption
-                value = value * share
+                value = rerank_loss(logits, s.loss.num_negatives, s.loss.listwise) * share
             value.backward()
             loss += float(value.detach())
-            told += float(caption.detach()) * share
             odds = (logits[..., 0] - logits[..., 1]).detach()
             right += int((odds[:, :1] > odds[:, 1:]).all(1).sum())
-        found = {"loss": parallel.total(loss), "top1": right / len(own)}
-        return found | ({"caption": parallel.total(told)} if s.loss.caption else {})
+        return {"loss": parallel.total(loss), "top1": right / len(own)}
 
     def _draw(self, step: int) -> list[list[Pair]]:
         """The pairs of each of this process's rows."""
@@ -168,34 +156,13 @@ class RerankTask:
         s = self.settings
         rng = rng_of(s.seed, ITEM, step, place)
         text = draw_text(row, rng, s.batch.kinds)[1]
-        direction: Direction = "a2t" if rng.random() < 0.5 or s.loss.candidates == "texts" else "t2a"
-        both = s.loss.candidates == "both"
-        wrong_texts = self._wrong_texts(row, rng) if both or direction == "a2t" else []
-        wrong_rows = self._wrong_rows(row, rng) if both or direction == "t2a" else []
-        sound, *wrong_sounds = (crop(f, rng, s.batch) for f in self.features.of([row, *wrong_rows]))
+        direction: Direction = "a2t" if rng.random() < 0.5 else "t2a"
+        choose = lambda there: [there[i] for i in rng.choice(len(there), s.loss.num_negatives, replace=False)]
+        wrong_texts, wrong_places = choose(self.negatives[row.id].texts), choose(self._sounds[row.id])
+        rows = [row, *(self._rows[place] for place in wrong_places)]
+        sound, *wrong_sounds = (crop(f, rng, s.batch) for f in self.features.of(rows))
         with_sound = [Pair(sound, t, direction) for t in (text, *wrong_texts)]
         return with_sound + [Pair(f, text, direction) for f in wrong_sounds]
-
-    def _wrong_texts(self, row: Row, rng: np.random.Generator) -> list[str]:
-        drawn = lambda: draw_text(self._rows[int(rng.integers(len(self._rows)))], rng, self.settings.batch.kinds)[1]
-        return self._wrong(self.negatives[row.id].texts, drawn, lambda text: text in _all_texts(row), rng)
-
-    def _wrong_rows(self, row: Row, rng: np.random.Generator) -> list[Row]:
-        fits = lambda place: not _all_texts(row).isdisjoint(_all_texts(self._rows[place]))
-        places = self._wrong(self._sounds[row.id], lambda: int(rng.integers(len(self._rows))), fits, rng)
-        return [self._rows[place] for place in places]
-
-    def _wrong(
-        self, mined: Sequence[T], draw: Callable[[], T], fits: Callable[[T], bool], rng: np.random.Generator
-    ) -> list[T]:
-        """`num_negatives` different ones: mined ones for their share, then others that do not fit, then mined ones again."""
-        num = self.settings.loss.num_negatives
-        order = [mined[i] for i in rng.permutation(len(mined))[:num]]
-        found = order[: round(self.settings.loss.mined * num)]
-        for _ in range(2 * num):
-            if len(found) < num and not fits(one := draw()) and one not in order + found:
-                found.append(one)
-        return found + [one for one in order if one not in found][: num - len(found)]
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -220,17 +187,12 @@ class RerankTask:
         self.model.save(folder)
 
 
-def _all_texts(row: Row) -> set[str]:
-    return {text for texts in texts_of(row).values() for text in texts}
-
-
 def rerank_loss(logits_QK2: torch.Tensor, num_negatives: int, listwise: float) -> torch.Tensor:
     """The stage's loss.
 
     Args:
-        logits_QK2: logits (Yes, No) of each row's pairs: the right one, then num_negatives wrong ones a list. K is
-            1 + num_negatives where one list was asked for, 1 + 2 num_negatives with wrong texts and wrong sounds.
-        num_negatives: of each list.
+        logits_QK2: [Q, 1 + 2 num_negatives, 2] logits (Yes, No) of each row's pairs: right, wrong texts, wrong sounds.
+        num_negatives: of each kind.
         listwise: weight of the candidates' cross entropy.
     """
     right_Q2, wrong_X2 = logits_QK2[:, 0], logits_QK2[:, 1:].flatten(0, 1)
@@ -238,6 +200,7 @@ def rerank_loss(logits_QK2: torch.Tensor, num_negatives: int, listwise: float) -
     no = torch.ones(len(wrong_X2), dtype=torch.long, device=logits_QK2.device)
     loss = 0.5 * (rerank_cross_entropy(right_Q2, yes) + rerank_cross_entropy(wrong_X2, no))
     if listwise:
-        for wrong_QN2 in logits_QK2[:, 1:].split(num_negatives, 1):
-            loss = loss + listwise * listwise_cross_entropy(torch.cat([logits_QK2[:, :1], wrong_QN2], 1))
+        texts = logits_QK2[:, : 1 + num_negatives]
+        sounds = torch.cat([logits_QK2[:, :1], logits_QK2[:, 1 + num_negatives :]], 1)
+        loss = loss + listwise * (listwise_cross_entropy(texts) + listwise_cross_entropy(sounds))
     return loss

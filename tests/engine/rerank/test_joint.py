@@ -1,0 +1,150 @@
+"""Recipes whose two parts meet in the upper layers: scores by transformers' own layers, lower ones run on each part alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import harken
+from harken.engine.models.adapter import Adapter, open_adapter
+from harken.engine.models.prefix import kv_bytes_per_token
+from harken.engine.recipes.rerank import RerankRecipe, get_rerank_recipe
+from harken.errors import ModelError
+
+from ... import tiny
+from ..hf import Qwen2AudioOracle
+from .conftest import TEXTS
+from .use import close
+
+RECIPE = replace(get_rerank_recipe("mini-rerank"), joint_from=2)
+PREFIX = "<|im_start|>user\n<|audio_bos|>{audio}<|audio_eos|><|im_end|>\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.qwen2_audio(tmp_path_factory.mktemp("joint") / "model", text="llama", num_mels=80, tied=True)
+
+
+@pytest.fixture(scope="module")
+def oracle(folder):
+    oracle = Qwen2AudioOracle(folder)
+    oracle.model.lm_head.weight = oracle.model.get_input_embeddings().weight
+    return oracle
+
+
+@pytest.fixture(scope="module")
+def loaded(folder):
+    return harken.load_reranker(folder, recipe=RECIPE, device="cpu")
+
+
+@torch.no_grad()
+def wanted(oracle: Qwen2AudioOracle, clip, text: str, joint_from: int) -> float:
+    """P(Yes): both parts through the lower layers apart, then one behind the other."""
+    decoder, inputs = oracle.model.model.language_model, []
+    hook = decoder.register_forward_pre_hook(lambda _, args, kwargs: inputs.append(kwargs), with_kwargs=True)
+    for prompt, clips in (
+        (PREFIX, [soundfile.read(clip, dtype="float32")[0]]),
+        (f"<|im_start|>user\n{text}<|im_end|>\n", []),
+    ):
+        oracle.hidden(prompt, clips)
+    hook.remove()
+    first, second = (kwargs["inputs_embeds"] for kwargs in inputs)
+    length = first.shape[1] + second.shape[1]
+    positions = torch.arange(length)[None]
+
+    def run(x, layers, at):
+        mask = torch.full((x.shape[1],) * 2, float("-inf")).triu(1)[None, None]
+        rotary = decoder.rotary_emb(x, at)
+        for layer in layers:
+            x = layer(x, attention_mask=mask, position_embeddings=rotary)
+        return x
+
+    lower, upper = decoder.layers[:joint_from], decoder.layers[joint_from:]
+    parts = run(first, lower, positions[:, : first.shape[1]]), run(second, lower, positions[:, : second.shape[1]])
+    last = decoder.norm(run(torch.cat(parts, 1), upper, positions))[0, -1]
+    ids = [oracle.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Yes", "No")]
+    return float(torch.softmax(oracle.model.lm_head(last)[ids], 0)[0])
+
+
+@pytest.mark.parametrize("joint_from", [1, 2])
+def test_scores_are_those_of_parts_that_meet_late(joint_from, folder, oracle, clips):
+    model = harken.load_reranker(folder, recipe=replace(RECIPE, joint_from=joint_from), device="cpu")
+    pairs = [(clip, text) for clip in clips[:3] for text in TEXTS]
+    want = np.array([wanted(oracle, clip, text, joint_from) for clip, text in pairs])
+    assert close(model.predict(pairs), want)
+    assert close(model.predict([(text, clip) for clip, text in pairs]), want)
+    assert np.ptp(want) > 0.02
+    # It matters where they meet.
+    assert not close([wanted(oracle, *pairs[0], 3 - joint_from)], want[:1])
+
+
+def test_a_text_runs_through_the_lower_layers_once(loaded, clips):
+    rows = {i: 0 for i in range(len(loaded.model.decoder.layers))}
+
+    def count(place):
+        project = loaded.model.decoder.layers[place].project
+
+        def counted(x_NW, *args):
+            rows[place] += len(x_NW)
+            return project(x_NW, *args)
+
+        return counted
+
+    originals = [layer.project for layer in loaded.model.decoder.layers]
+    for place, layer in enumerate(loaded.model.decoder.layers):
+        layer.project = count(place)
+    try:
+        loaded.rank("a dog barks", clips[:3])
+    finally:
+        for layer, original in zip(loaded.model.decoder.layers, originals):
+            layer.project = original
+    num_tokens = [loaded._sounds.read(clip, "clip").num_tokens for clip in clips[:3]]
+    prompts = [loaded._prompts.split("t2a", "a dog barks", n) for n in num_tokens]
+    sounds, text = sum(len(p.prefix) for p in prompts), len(prompts[0].suffix)
+    assert [rows[0], rows[1], rows[2]] == [sounds + text, sounds + text, sounds + 3 * text]
+
+
+def test_only_the_upper_layers_keys_and_values_are_kept(loaded):
+    config = loaded.model.decoder.config
+    assert kv_bytes_per_token(config, torch.float32, 2) * config.num_layers == kv_bytes_per_token(config, torch.float32)
+    whole = replace(get_rerank_recipe("aurola-rerank-audio-first"))
+    assert loaded.kv_bytes(1.0) > 0 and whole.joint_from == 0
+
+
+def test_recipes_and_checkpoints_that_do_not_fit_are_refused(folder):
+    with pytest.raises(ModelError, match="joint_from is 3; .* has 3 layers"):
+        harken.load_reranker(folder, recipe=replace(RECIPE, joint_from=3), device="cpu")
+    fields = dict(name="own", source="own", backbones=("qwen2_audio",), instruction="")
+    for a2t, joint_from in (("{text}{meet}{audio}", 2), ("{audio}{text}", 2), ("{audio}{meet}{text}", 0)):
+        with pytest.raises(ModelError, match="own.*joint_from is .*{meet}"):
+            RerankRecipe(**fields, a2t_template=a2t, t2a_template=a2t, joint_from=joint_from)
+
+
+def test_adapters_stand_one_upon_another(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    names = []
+    model = torch.nn.ModuleDict(
+        {"layers": torch.nn.ModuleList([torch.nn.ModuleDict({"o_proj": torch.nn.Linear(8, 8)})])}
+    )
+    base = model["layers"][0]["o_proj"].weight.detach().clone()
+    for i in range(2):
+        torch.manual_seed(i)
+        peft = get_peft_model(model, LoraConfig(r=2, lora_alpha=4 + i, target_modules=r"layers\.0\.o_proj"))
+        for name, parameter in peft.named_parameters():
+            if "lora_" in name:
+                parameter.data.normal_()
+        names.append(tmp_path / str(i))
+        peft.save_pretrained(names[-1])
+        model = peft.merge_and_unload()
+    stack = open_adapter(names)
+    got = stack.apply("decoder.layers.0.o_proj.weight", base)
+    torch.testing.assert_close(got, model["layers"][0]["o_proj"].weight.data)
+    stack.check_all_used()
+    assert isinstance(open_adapter(names[0]), Adapter)
+    untouched = open_adapter(names)
+    untouched.apply("decoder.norm.weight", torch.ones(8))
+    with pytest.raises(ModelError, match="no tensor of the checkpoint answers"):
+        untouched.check_all_used()

@@ -1,0 +1,209 @@
+"""Reranker stage for parts that meet in the upper layers: every text of a batch is asked of every sound.
+
+    o[i, j] = log-odds of Yes to sound i and text j
+    loss = listwise * symmetric cross entropy of o's diagonal against its rows and columns
+         + 1/2 mean softplus(-o[i, i]) + 1/2 mean softplus(o[i, j])      j not fitting i
+         + distilled * KL(teacher || o) of rows and columns
+
+What goes into the first joint layer is computed once for every sound and text and kept in the folder data.states; a batch of B
+pairs then is B^2 questions, each of which costs a text's tokens in the upper layers. What is kept comes from a model that has
+seen the training clips, so that right pairs alone teach it to remember; a teacher's out-of-fold scores (teacher.py) do not.
+
+Source: own; the second line is AuroLA's cross entropy of the answers (spec/recipes.md C.4) with Yes and No equally heavy.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...engine.cli.output import progress_bar
+from ...engine.recipes.rerank import get_rerank_recipe
+from ...errors import InputError
+from .. import parallel
+from ..ahead import Ahead
+from ..config import TrainSettings
+from ..data import Row
+from ..data.index import ids_of
+from ..draw import DROPOUT, ITEM, ORDER, draw_rows, draw_text, fitting, rng_of, seed_torch, texts_of
+from ..features import FeatureCache, write_cache
+from ..losses import distilled_ranking, in_batch_rerank
+from ..losses.gather import gather_rows
+from ..models.joint_layers import Heard
+from ..models.joint_reranker import JointReranker
+from ..teacher import Teacher
+from .build import CAPTIONS, autocast, init_folder, open_features, open_rows, open_run_backbone, usable, with_texts
+from .rerank import read_negatives
+
+# Rows of a batch that lie near one another, where it is made of such.
+GROUP = 8
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Batch:
+    """This process's sounds, the states of all texts of the batch, which pairs fit, and what the teacher gives them."""
+
+    sounds: list[Heard]
+    texts: list[np.ndarray]
+    fits_BB: torch.Tensor
+    teacher_BB: torch.Tensor | None
+
+
+def build(settings: TrainSettings) -> "JointRerankTask":
+    """The task of the settings."""
+    backbone = open_run_backbone(settings)
+    model = JointReranker(
+        backbone,
+        get_rerank_recipe(settings.recipe),
+        settings.lora,
+        seed=settings.seed,
+        max_tokens=settings.run.max_tokens,
+    ).to(backbone.device)
+    train, val = open_rows(settings, "train"), open_rows(settings, "val")
+    features = open_features(settings, backbone, train, val)
+    train = with_texts(usable(features, train, "train"), settings.batch.kinds, "train")
+    val = with_texts(usable(features, val, "val"), CAPTIONS, "val")[: settings.data.max_val_rows]
+    folder = Path(settings.data.states or Path(settings.out) / "states")
+    texts = dict.fromkeys(text for row in [*train, *val] for of_kind in texts_of(row).values() for text in of_kind)
+    sounds = _kept(folder / "sounds", [*train, *val], lambda rows: model.sound_states(features.of(rows)), settings)
+    said = _kept(
+        folder / "texts", [Row(t, None) for t in texts], lambda rows: model.text_states([r.id for r in rows]), settings
+    )
+    return JointRerankTask(model, train, val, sounds, said, settings)
+
+
+def _kept(
+    folder: Path, rows: Sequence[Row], states: Callable[[Sequence[Row]], list[np.ndarray]], settings: TrainSettings
+) -> FeatureCache:
+    """The states of all rows, computed where the folder has none yet."""
+    if parallel.is_first() and not (folder / "clips.json").is_file():
+        with progress_bar(f"states of {folder.name}", len(rows)) as advance:
+
+            def encode(some: Sequence[Row]) -> Iterator[np.ndarray]:
+                with autocast(settings, torch.device(settings.run.device or "cpu")):
+                    found = states(some)
+                advance(len(some))
+                if not all(np.isfinite(one.astype(np.float16)).all() for one in found):
+                    raise InputError(f"{folder}: states of {some[0].id!r} or its neighbours do not fit float16")
+                return iter(found)
+
+            write_cache(folder, rows, encode, settings.recipe)
+    parallel.wait_for_all()
+    return FeatureCache(folder)
+
+
+class JointRerankTask:
+    """A Task of `training.loop`. Validation cuts its rows into batches and says how often a batch's right text has a sound's
+    highest odds, and its right sound a text's."""
+
+    def __init__(
+        self,
+        model: JointReranker,
+        train: Sequence[Row],
+        val: Sequence[Row],
+        sounds: FeatureCache,
+        texts: FeatureCache,
+        settings: TrainSettings,
+    ) -> None:
+        self.model, self.train, self.val, self.settings = model, train, val, settings
+        self._sounds, self._texts = sounds, texts
+        self._teacher = None if settings.data.teacher is None else Teacher(settings.data.teacher)
+        self._near = _near(settings, train)
+        self._batch = Ahead(self._draw, settings.optim.num_steps)
+        self.lora_parameters: Mapping[str, nn.Parameter] = model.trainable()
+        self.head_parameters: Mapping[str, nn.Parameter] = {}
+        self.loss_parameters: Mapping[str, nn.Parameter] = {}
+
+    def start(self) -> None:
+        """Take over `init`, an adapter of the same layers."""
+        if (init := init_folder(self.settings)) is not None:
+            self.model.load(init)
+
+    def after_step(self) -> None:
+        self.model.after_step()
+
+    def backward(self, step: int) -> dict[str, float]:
+        s = self.settings
+        batch = self._batch(step)
+        self.model.train()
+        seed_torch(s.seed, DROPOUT, step, parallel.rank())
+        with autocast(s, self.model.backbone.device):
+            odds_BB = gather_rows(self._odds(batch.sounds, batch.texts))
+        loss = in_batch_rerank(odds_BB, batch.fits_BB, s.loss.listwise)
+        if batch.teacher_BB is not None:
+            loss = loss + s.loss.distilled * distilled_ranking(odds_BB, batch.teacher_BB)
+        loss.backward()
+        return {"loss": float(loss.detach()), "top1": top1(odds_BB.detach(), batch.fits_BB)}
+
+    def _odds(self, sounds: Sequence[Heard], texts: Sequence[np.ndarray]) -> torch.Tensor:
+        """[sounds, texts] float32."""
+        yes, no = self.model(sounds, texts).unbind(-1)
+        return yes - no
+
+    def _draw(self, step: int) -> Batch:
+        s = self.settings
+        rows = self._rows(step)
+        rngs = [rng_of(s.seed, ITEM, step, place) for place in range(len(rows))]
+        texts = [draw_text(row, rng, s.batch.kinds)[1] for row, rng in zip(rows, rngs)]
+        own = range(len(rows))[parallel.own_part(len(rows))]
+        return Batch(
+            [Heard.whole(self._sounds[rows[i].id]).thinned(s.batch.max_rows, rngs[i]) for i in own],
+            [self._texts[text] for text in texts],
+            torch.from_numpy(fitting(rows, texts)),
+            None if self._teacher is None else torch.from_numpy(self._teacher.of(rows, texts)),
+        )
+
+    def _rows(self, step: int) -> list[Row]:
+        """The rows of a step; of one drawn for it, its first ones, each with some that lie near it."""
+        s = self.settings
+        drawn, rng = draw_rows(self.train, step, s.seed, s.batch.batch_size), rng_of(s.seed, ORDER, step)
+        if rng.random() >= s.batch.near:
+            return drawn
+        chosen: dict[str, Row] = {}
+        for row in drawn:
+            near = self._near.get(row.id, [])
+            for one in [row, *(self.train[near[i]] for i in rng.permutation(len(near))[: GROUP - 1])]:
+                chosen[one.id] = one
+            if len(chosen) >= len(drawn):
+                break
+        return list(chosen.values())[: len(drawn)]
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        s = self.settings
+        self.model.eval()
+        order = rng_of(s.seed, ITEM).permutation(len(self.val))
+        found = []
+        for batch in np.array_split(order, max(1, len(order) // s.batch.batch_size)):
+            rows = [self.val[i] for i in batch]
+            texts = [row.captions[0] for row in rows]
+            sounds = [Heard.whole(self._sounds[row.id]) for row in rows]
+            with autocast(s, self.model.backbone.device):
+                odds_BB = self._odds(sounds, [self._texts[text] for text in texts])
+            found.append(top1(odds_BB, torch.from_numpy(fitting(rows, texts))))
+        accuracy = round(float(np.mean(found)), 4)
+        return {"top1": accuracy, "score": accuracy}
+
+    def save(self, folder: Path) -> None:
+        self.model.save(folder)
+
+
+def _near(settings: TrainSettings, train: Sequence[Row]) -> dict[str, list[int]]:
+    """Places of the rows whose sounds were mined near a row's."""
+    if not settings.batch.near:
+        return {}
+    if settings.data.negatives is None:
+        raise InputError("batch.near wants data.negatives, a file of `harken mine hard`")
+    place_of = {row_id: place for place, row_id in enumerate(ids_of(train))}
+    mined = read_negatives(settings.data.negatives)
+    return {row_id: [place_of[i] for i in near.sounds if i in place_of] for row_id, near in mined.items()}
+
+
+def top1(odds_BB: torch.Tensor, fits_BB: torch.Tensor) -> float:
+    """How often the diagonal is its row's and its column's largest, both halved; other fitting pairs do not count."""
+    odds_BB = odds_BB.masked_fill(fits_BB & ~torch.eye(len(fits_BB), dtype=torch.bool), -torch.inf)
+    own = torch.arange(len(odds_BB))
+    return float(torch.stack([odds_BB.argmax(0) == own, odds_BB.argmax(1) == own]).float().mean())
