@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if weights is None:
             weights = fit(similarity, p_yes, relevance(rows, captions)[0], split)
             weights.save(args.out / "fusion.json")
-        fused = weights.ret * similarity + (weights.a2t + weights.t2a) * p_yes
+        fused = weights.ret * similarity + weights.a2t * p_yes
         results = {
             "retriever": report_scores(rows, captions, similarity),
             "fused": report_scores(rows, captions, fused),
@@ -101,13 +101,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fit(similarity_MN: np.ndarray, p_yes_MN: np.ndarray, relevant_MN: np.ndarray, split: str) -> FusionWeights:
-    """One weight for P(Yes), which is the same in both directions, by recall@1 of both on validation."""
+    """One weight for P(Yes) in both directions, by recall@1 of both on validation."""
     best, best_recall = FusionWeights(0.0, 0.0, fitted_on=split), -1.0
     for weight in (i / 50 for i in range(101)):
         fused = similarity_MN + np.float32(weight) * p_yes_MN
         recall = float(np.mean([recall_at_1(fused, relevant_MN, way) for way in ("a2t", "t2a")]))
         if recall > best_recall:
-            best, best_recall = FusionWeights(weight, 0.0, fitted_on=split), recall
+            best, best_recall = FusionWeights(weight, weight, fitted_on=split), recall
     return best
 
 

@@ -19,12 +19,14 @@ run mini-hybrid;     score mini-hybrid
 run mini-last;       score mini-last
 run mini-one-head;   score mini-one-head
 
-# The retriever that is committed: decoder and heads, the heads anew, and both once more. Then the reranker on its mistakes.
+# The retriever that is committed: decoder and heads, the heads anew, and both once more. Then the reranker that stands on it.
 run mini-first
 run mini-first-heads
 run mini-final
 run mini-heads;      score mini-heads
 [ -f runs/negatives.jsonl ] || harken mine hard manifest:train=sounds -o runs/negatives.jsonl
+[ -f runs/teacher.npz ] || python -m harken.training.teacher "$here/configs/mini-baseline.json" --data sounds \
+  --out runs/teacher.npz
 run mini-rerank
 python -m harken.training.evaluate_rerank "$here/configs/mini-rerank.json" --data sounds --out runs/rerank \
   --val runs/mini-heads.val.npz --test runs/mini-heads.test.npz

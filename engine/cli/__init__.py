@@ -2,7 +2,7 @@
 
 One module a group of commands; each adds its own to `app` when it is imported. Heavy imports stand inside the commands, so
 that `harken --help` answers at once. Rooms above the engine (training, bench) and other packages bring theirs as entry
-points of the group `harken.commands`, each naming a module.
+points of the group `harken.commands`, each naming a module; one that cannot be imported is named, and the others go on.
 """
 
 from importlib import import_module
@@ -12,6 +12,7 @@ from pkgutil import iter_modules
 from typer import Typer
 
 from .app import app
+from .output import say
 
 
 def application() -> Typer:
@@ -19,7 +20,10 @@ def application() -> Typer:
     for module in iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
     for entry in entry_points(group="harken.commands"):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:  # another package's module may fail in any way
+            say(f"harken: the commands of {entry.value} are left out: {type(error).__name__}: {error}")
     return app
 
 

@@ -29,9 +29,7 @@ def rerank(
     ],
     model: Annotated[
         str | None,
-        typer.Argument(
-            help="Reranker: checkpoint folder or hub repository; default: the built-in model, under --adapter"
-        ),
+        typer.Argument(help="Reranker: checkpoint folder or hub repository; default: the built-in model"),
     ] = None,
     query: Annotated[str | None, typer.Option("--query", help="Query of rows that name none")] = None,
     direction: Annotated[
@@ -39,7 +37,10 @@ def rerank(
     ] = None,
     top: Annotated[int, typer.Option("-k", "--top", min=1, help="Hits a query that are reranked")] = 50,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="From `harken tune-fusion`; default: P(Yes) alone")
+        Path | None,
+        typer.Option(
+            "--weights", help="From `harken tune-fusion`; default: fusion.json of the adapter, else P(Yes) alone"
+        ),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Rerank recipe: name (see `harken recipes`) or JSON file")
@@ -78,7 +79,7 @@ def rerank(
             file = sys.stdout if out is None else stack.enter_context(open(out, "w"))
             advance = stack.enter_context(progress_bar("reranking", len(groups)))
             num_failed = 0
-            for rows in reranked(loaded, groups, direction, top, fusion):  # type: ignore[arg-type]
+            for rows in reranked(loaded, groups, direction, top, fusion or loaded.fusion):  # type: ignore[arg-type]
                 file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
                 num_failed += sum(row["error"] is not None for row in rows)
                 advance(1)

@@ -31,7 +31,10 @@ def serve(
     adapter: AdapterOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
-    reranker: Annotated[str | None, typer.Option("--reranker", help="Checkpoint of a reranker; default: none")] = None,
+    reranker: Annotated[
+        str | None,
+        typer.Option("--reranker", help='Checkpoint of a reranker; "harken-mini": the built-in; default: none'),
+    ] = None,
     reranker_adapter: Annotated[Path | None, typer.Option("--reranker-adapter", help="LoRA folder")] = None,
     reranker_recipe: Annotated[str | None, typer.Option("--reranker-recipe", help="Rerank recipe")] = None,
     weights: Annotated[Path | None, typer.Option("--weights", help="From `harken tune-fusion`")] = None,
@@ -99,13 +102,13 @@ def make_service(
     reranker = None
     if rerank_with["path"] is not None:
         reranker = load_reranker(
-            rerank_with["path"],
+            None if rerank_with["path"] == "harken-mini" else rerank_with["path"],
             adapter=rerank_with["adapter"],
             recipe=rerank_with["recipe"],
             device=options["device"],
             dtype=options["dtype"],
         )
-    weights = rerank_with["weights"]
+    weights = None if rerank_with["weights"] is None else FusionWeights.load(rerank_with["weights"])
     packaged: AbstractContextManager[Path] = nullcontext(Path())
     if opened is None:
         packaged = as_file(files("harken.engine") / "assets" / "clips")
@@ -116,7 +119,7 @@ def make_service(
         name=embedder.recipe.name,
         catalog=catalog,
         reranker=reranker,
-        weights=None if weights is None else FusionWeights.load(weights),
+        weights=weights or (reranker and reranker.fusion),
         limits=limits,
         remote=Remote(hosts),
     )

@@ -15,10 +15,13 @@ from ..models.load import load_model, model_type
 from ..placement import BATCH_TOKENS, DTYPES, pick_device, pick_dtype
 from ..recipes.rerank import RerankRecipe, get_rerank_recipe
 from ..text.tokenizer import Tokenizer
+from .fusion import FusionWeights
 from .reranker import Reranker
 from .scorer import load_yes_no
 
 CACHE_BYTES = 1 << 30
+# The built-in model's adapters.
+ASSETS = Path(str(files("harken.engine") / "assets"))
 
 
 def load_reranker(
@@ -39,7 +42,7 @@ def load_reranker(
     Args:
         path: checkpoint folder in Hugging Face layout, or a hub repository; None: harken-mini under its own adapter.
         adapter: peft LoRA folder, merged in float32 at load, or several that stand one upon another; None with no path: the
-            built-in reranker's.
+            built-in reranker's. A `fusion.json` in the last one becomes `Reranker.fusion`.
         recipe: name, JSON file of its fields, or RerankRecipe; None: "mini-rerank" for the built-in model, else
             "aurola-rerank".
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
@@ -59,10 +62,7 @@ def load_reranker(
     folder = build_mini() if path is None else resolve(path)
     adapters = [adapter] if isinstance(adapter, (str, Path)) else list(adapter or ())
     if path is None:
-        assets = Path(str(files("harken.engine") / "assets"))
-        if not adapters and not (assets / "mini-rerank").is_dir():
-            raise ModelError("harken-mini comes without a reranker's adapter; give one, or a checkpoint's path")
-        adapters = [assets / "mini", *(adapters or [assets / "mini-rerank"])]
+        adapters = [ASSETS / "mini", *(adapters or [ASSETS / "mini-rerank"])]
     chosen = get_rerank_recipe(recipe or ("mini-rerank" if path is None else "aurola-rerank"))
     kind = model_type(folder)
     if kind not in chosen.backbones:
@@ -93,4 +93,10 @@ def load_reranker(
         kept_kv_bytes=kept_kv_bytes,
         max_pending_tokens=max_pending_tokens,
         stored=stored,
+        fusion=_fusion(adapters),
     )
+
+
+def _fusion(adapters: Sequence[str | Path]) -> FusionWeights | None:
+    file = Path(adapters[-1]) / "fusion.json" if adapters else None
+    return FusionWeights.load(file) if file is not None and file.is_file() else None

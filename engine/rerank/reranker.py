@@ -18,6 +18,7 @@ from ..models.prefix import kv_bytes_per_token
 from ..reading import CHUNK, NUM_THREADS
 from ..recipes.rerank import RerankRecipe
 from ..text.tokenizer import Tokenizer
+from .fusion import FusionWeights
 from .prompts import Direction, PairPrompts
 from .runner import Bag, Place, Ranked, Runner
 from .scheduler import Job, Scheduler
@@ -42,6 +43,7 @@ class Reranker:
         kept_kv_bytes: keys and values of prefixes kept for later pairs; worth it where the recipe is audio-first.
         max_pending_tokens: prompt tokens that may wait, as if nothing were shared; `submit` waits for room past it.
         stored: audio tokens [n, W] by path or name, made by `audio_tokens` of the same model.
+        fusion: weights of retrieval scores and P(Yes) that came with the adapter, for those who have both.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class Reranker:
         kept_kv_bytes: int = 0,
         max_pending_tokens: int = 1 << 20,
         stored: Mapping[str, np.ndarray] | None = None,
+        fusion: FusionWeights | None = None,
     ) -> None:
-        self.model, self.recipe, self.tokenizer = model, recipe, tokenizer
+        self.model, self.recipe, self.tokenizer, self.fusion = model, recipe, tokenizer, fusion
         self._prompts = PairPrompts(tokenizer, recipe, model.audio_token_id)
         self._sounds = Sounds(model, recipe, cache_bytes, stored)
         self._scorer = Scorer(model, yes_no_2W, self._sounds, batch_tokens, kept_kv_bytes, recipe.joint_from)

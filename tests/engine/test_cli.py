@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zlib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,14 @@ def test_demo_answers_every_query(loaded):
     assert {hit["query"] for hit in hits} == {*demo.QUERIES, "dog_bark.ogg"} and len(hits) == 7 * demo.TOP
     assert all(hit["caption"] for hit in hits)
     assert not any(hit["query"] == hit["clip"] for hit in hits)
+
+
+def test_a_module_of_commands_that_cannot_be_imported_is_named_and_the_others_work(monkeypatch, capsys):
+    broken = EntryPoint("own", "harken_no_such_module.commands", "harken.commands")
+    monkeypatch.setattr("harken.engine.cli.entry_points", lambda group: [broken])
+    done = CliRunner().invoke(application(), ["recipes"])
+    assert done.exit_code == 0 and "harken-mini" in done.output
+    assert "the commands of harken_no_such_module.commands are left out: ModuleNotFoundError" in capsys.readouterr().err
 
 
 def test_help_loads_nothing_heavy():

@@ -53,7 +53,13 @@ class Batch:
 
 
 def build(settings: TrainSettings) -> "JointRerankTask":
-    """The task of the settings."""
+    """The task of the settings.
+
+    Raises:
+        InputError: batch.max_rows leaves no room for a sound's first and last token.
+    """
+    if settings.batch.max_rows is not None and settings.batch.max_rows < 2:
+        raise InputError(f"batch.max_rows is {settings.batch.max_rows}, wanted 2 or more, or none")
     backbone = open_run_backbone(settings)
     model = JointReranker(
         backbone,
@@ -68,31 +74,42 @@ def build(settings: TrainSettings) -> "JointRerankTask":
     val = with_texts(usable(features, val, "val"), CAPTIONS, "val")[: settings.data.max_val_rows]
     folder = Path(settings.data.states or Path(settings.out) / "states")
     texts = dict.fromkeys(text for row in [*train, *val] for of_kind in texts_of(row).values() for text in of_kind)
-    sounds = _kept(folder / "sounds", [*train, *val], lambda rows: model.sound_states(features.of(rows)), settings)
-    said = _kept(
-        folder / "texts", [Row(t, None) for t in texts], lambda rows: model.text_states([r.id for r in rows]), settings
-    )
+    with autocast(settings, backbone.device):
+        sounds = _kept(folder / "sounds", [*train, *val], lambda rows: model.sound_states(features.of(rows)), settings)
+        said = _kept(
+            folder / "texts",
+            [Row(t, None) for t in texts],
+            lambda rows: model.text_states([r.id for r in rows]),
+            settings,
+        )
     return JointRerankTask(model, train, val, sounds, said, settings)
 
 
 def _kept(
     folder: Path, rows: Sequence[Row], states: Callable[[Sequence[Row]], list[np.ndarray]], settings: TrainSettings
 ) -> FeatureCache:
-    """The states of all rows, computed where the folder has none yet."""
+    """The states of all rows, computed where the folder has none yet.
+
+    Raises:
+        InputError: float16, in which they are kept, cannot hold them; or the folder has another model's.
+    """
+    made_by = f"{settings.recipe} on {settings.model} with {settings.merged}"
     if parallel.is_first() and not (folder / "clips.json").is_file():
         with progress_bar(f"states of {folder.name}", len(rows)) as advance:
 
             def encode(some: Sequence[Row]) -> Iterator[np.ndarray]:
-                with autocast(settings, torch.device(settings.run.device or "cpu")):
-                    found = states(some)
+                found = states(some)
                 advance(len(some))
-                if not all(np.isfinite(one.astype(np.float16)).all() for one in found):
+                if max(float(np.abs(one).max()) for one in found) > np.finfo(np.float16).max:
                     raise InputError(f"{folder}: states of {some[0].id!r} or its neighbours do not fit float16")
                 return iter(found)
 
-            write_cache(folder, rows, encode, settings.recipe)
+            write_cache(folder, rows, encode, made_by)
     parallel.wait_for_all()
-    return FeatureCache(folder)
+    kept = FeatureCache(folder)
+    if kept.source != made_by:
+        raise InputError(f"{folder}: holds states of {kept.source}, wanted {made_by}; give data.states another folder")
+    return kept
 
 
 class JointRerankTask:

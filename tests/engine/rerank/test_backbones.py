@@ -61,8 +61,3 @@ def test_midasheng(tmp_path, clips):
 def test_decoders_that_look_both_ways_are_refused(tmp_path):
     with pytest.raises(ModelError, match="is a nvomniembed"):
         harken.load_reranker(tiny.omni(tmp_path / "model", "nv"), device="cpu")
-
-
-def test_the_built_in_model_wants_an_adapter():
-    with pytest.raises(ModelError, match="harken-mini comes without a reranker's adapter"):
-        harken.load_reranker()

@@ -76,6 +76,9 @@ def test_states_are_kept_and_found_again(folder, tmp_path, monkeypatch):
     first = make_task(wanted)
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"sounds", "texts"}
     monkeypatch.setattr("harken.training.models.joint_reranker.JointReranker._states", None)
+    with pytest.raises(InputError, match="sounds: holds states of .* with None, wanted .* with .*adapter"):
+        first.save(tmp_path / "adapter")
+        make_task(replace(wanted, merged=str(tmp_path / "adapter")))
     again = make_task(wanted)
     ours, theirs = first._draw(0), again._draw(0)
     assert ours.teacher_BB is None and ours.fits_BB.shape == (4, 4) and ours.fits_BB.diagonal().all()
