@@ -119,7 +119,7 @@ def make_service(
         name=embedder.recipe.name,
         catalog=catalog,
         reranker=reranker,
-        weights=weights or (reranker and reranker.fusion),
+        weights=weights or (None if reranker is None else reranker.fusion),
         limits=limits,
         remote=Remote(hosts),
     )

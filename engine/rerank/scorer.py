@@ -27,6 +27,9 @@ from .cache import ByteLRU
 from .prompts import SplitPrompt
 from .sounds import Sound, Sounds
 
+# Bound of the texts' states that are kept, where texts run through the lower layers alone.
+TEXT_BYTES = 64 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -72,6 +75,8 @@ class Scorer:
         self._joint_from = joint_from
         self.kept: ByteLRU[PrefixKV] = ByteLRU(kept_kv_bytes)
         self._held: dict[Hashable, PrefixKV] = {}
+        # Texts as they go into the first joint layer.
+        self._texts: ByteLRU[torch.Tensor] = ByteLRU(TEXT_BYTES)
         self.work = Work()
 
     @property
@@ -105,17 +110,22 @@ class Scorer:
         return scores
 
     def _continuations(self, pairs: Sequence[Pair]) -> tuple[torch.Tensor, Segments]:
-        """What stands behind the prefixes, as it goes into the first joint layer; below it equal texts run once."""
+        """What stands behind the prefixes, as it goes into the first joint layer; below it a known text is not run again."""
         if not self._joint_from:
             return self._model.embed(
                 [pair.prompt.suffix for pair in pairs], self._rows([(p.prompt.suffix, p.sound) for p in pairs])
             )
-        different = {tuple(pair.prompt.suffix.token_ids): pair.prompt.suffix for pair in pairs}
-        x_NW, segments = self._model.embed(list(different.values()), None)
-        x_NW = apart(self._model.decoder, x_NW, segments, self._joint_from)
-        own = dict(zip(different, x_NW.split(segments.lengths)))
-        rows = [own[tuple(pair.prompt.suffix.token_ids)] for pair in pairs]
-        return torch.cat(rows), Segments.of([len(r) for r in rows])
+        prompts = {tuple(pair.prompt.suffix.token_ids): pair.prompt.suffix for pair in pairs}
+        known = {key: rows for key in prompts if (rows := self._texts.get(key)) is not None}
+        new = [key for key in prompts if key not in known]
+        if new:
+            x_NW, segments = self._model.embed([prompts[key] for key in new], None)
+            x_NW = apart(self._model.decoder, x_NW, segments, self._joint_from)
+            for key, rows in zip(new, x_NW.split(segments.lengths)):
+                known[key] = rows.clone()
+                self._texts.put(key, known[key], rows.nbytes)
+        found = [known[tuple(pair.prompt.suffix.token_ids)] for pair in pairs]
+        return torch.cat(found), Segments.of([len(rows) for rows in found])
 
     def _hear(self, sounds: Iterable[Sound]) -> None:
         """Run the tower on the sounds that have no audio tokens yet."""

@@ -80,30 +80,26 @@ def test_scores_are_those_of_parts_that_meet_late(joint_from, folder, oracle, cl
     assert not close([wanted(oracle, *pairs[0], 3 - joint_from)], want[:1])
 
 
-def test_a_text_runs_through_the_lower_layers_once(loaded, clips):
-    rows = {i: 0 for i in range(len(loaded.model.decoder.layers))}
+def test_a_text_runs_through_the_lower_layers_once(loaded, clips, monkeypatch):
+    rows = [0, 0, 0]
 
-    def count(place):
-        project = loaded.model.decoder.layers[place].project
-
+    def counting(place, project):
         def counted(x_NW, *args):
             rows[place] += len(x_NW)
             return project(x_NW, *args)
 
         return counted
 
-    originals = [layer.project for layer in loaded.model.decoder.layers]
     for place, layer in enumerate(loaded.model.decoder.layers):
-        layer.project = count(place)
-    try:
-        loaded.rank("a dog barks", clips[:3])
-    finally:
-        for layer, original in zip(loaded.model.decoder.layers, originals):
-            layer.project = original
+        monkeypatch.setattr(layer, "project", counting(place, layer.project))
+    text = "bells that nothing else asks for"
+    first = loaded.rank(text, clips[:3])
     num_tokens = [loaded._sounds.read(clip, "clip").num_tokens for clip in clips[:3]]
-    prompts = [loaded._prompts.split("t2a", "a dog barks", n) for n in num_tokens]
-    sounds, text = sum(len(p.prefix) for p in prompts), len(prompts[0].suffix)
-    assert [rows[0], rows[1], rows[2]] == [sounds + text, sounds + text, sounds + 3 * text]
+    prompts = [loaded._prompts.split("t2a", text, n) for n in num_tokens]
+    sounds, own = sum(len(p.prefix) for p in prompts), len(prompts[0].suffix)
+    assert rows == [sounds + own, sounds + own, sounds + 3 * own]
+    again = loaded.rank(text, clips[:3])
+    assert rows == [2 * sounds + own, 2 * sounds + own, 2 * sounds + 6 * own] and again == first
 
 
 def test_only_the_upper_layers_keys_and_values_are_kept(loaded):
