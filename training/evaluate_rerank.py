@@ -2,8 +2,8 @@
 
     python -m harken.training.evaluate_rerank RERANK.json --data DIR --val VAL.npz --test TEST.npz --out DIR
 
-VAL.npz and TEST.npz are vectors that `harken.training.evaluate --vectors` wrote. The fusion's weights are fitted on val and
-kept in OUT/fusion.json; test is scored with them and nothing else. Pairs are scored by the engine, as it serves them.
+VAL.npz and TEST.npz are vectors that `harken.training.evaluate --vectors` wrote. The fusion's weight is fitted on val and
+kept in OUT/fusion.json; test is scored with it and nothing else. Pairs are scored by the engine, as it serves them.
 
 Source: AuroLA equation 11 by engine/rerank/fusion.py.
 """
@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from ..engine.cli.output import progress_bar
-from ..engine.rerank.fusion import FusionWeights, recall_at_1
+from ..engine.rerank.fusion import FusionWeights
 from ..engine.rerank.load import load_reranker
 from ..engine.rerank.reranker import Reranker
 from .config import TrainSettings, load_settings
 from .evaluate import as_table, different_captions, read_split, relevance, report_scores
+from .metrics import first_ranks
 from .stages.build import adapter_folder, model_folder
 
 # Pairs between two movements of the progress bar.
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--val", required=True, type=Path, help="vectors of the validation split")
     parser.add_argument("--test", type=Path, help="vectors of the test split; left out: validation alone")
     parser.add_argument("--dtype", help="of the model, as `harken rerank` takes it")
-    parser.add_argument("--top", type=int, default=5, help="candidates of each query")
+    parser.add_argument("--top", type=int, default=50, help="candidates of each query")
     parser.add_argument("--out", required=True, type=Path, help="folder for fusion.json, tables and scores")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -101,13 +102,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fit(similarity_MN: np.ndarray, p_yes_MN: np.ndarray, relevant_MN: np.ndarray, split: str) -> FusionWeights:
-    """One weight for P(Yes) in both directions, by recall@1 of both on validation."""
-    best, best_recall = FusionWeights(0.0, 0.0, fitted_on=split), -1.0
+    """One weight for P(Yes) in both directions, the smallest of those with the highest mean reciprocal rank of both.
+
+    Recall@1 alone would hang on a handful of queries.
+    """
+    best, best_rank = FusionWeights(0.0, 0.0, fitted_on=split), -1.0
     for weight in (i / 50 for i in range(101)):
         fused = similarity_MN + np.float32(weight) * p_yes_MN
-        recall = float(np.mean([recall_at_1(fused, relevant_MN, way) for way in ("a2t", "t2a")]))
-        if recall > best_recall:
-            best, best_recall = FusionWeights(weight, weight, fitted_on=split), recall
+        both = ((fused, relevant_MN), (fused.T, relevant_MN.T))
+        reciprocal = float(np.mean([(1 / first_ranks(scores, right)).mean() for scores, right in both]))
+        if reciprocal > best_rank:
+            best, best_rank = FusionWeights(weight, weight, fitted_on=split), reciprocal
     return best
 
 
