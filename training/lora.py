@@ -86,12 +86,12 @@ def attach(backbone: Backbone, settings: LoraSettings) -> Any:
 
 def target_modules(backbone: Backbone, settings: LoraSettings) -> str:
     """Regular expression of the names of the linear layers that LoRA is put on."""
-    layers = rf"\.layers\.({'|'.join(map(str, range(settings.from_layer, len(backbone.decoder.layers))))})\."
-    patterns = (
-        backbone.parts[part].replace(r"\.layers\.\d+\.", layers) if part.startswith("decoder") else backbone.parts[part]
-        for part in settings.parts
-    )
-    return "|".join(f"(?:{pattern})" for pattern in patterns)
+    patterns = {part: backbone.parts[part] for part in settings.parts}
+    if settings.from_layer:
+        numbers = "|".join(map(str, range(settings.from_layer, len(backbone.decoder.layers))))
+        for part in (part for part in patterns if part.startswith("decoder")):
+            patterns[part] = patterns[part].replace(r"\.layers\.\d+\.", rf"\.layers\.({numbers})\.")
+    return "|".join(f"(?:{pattern})" for pattern in patterns.values())
 
 
 def save(peft: Any, folder: str | Path, recipe: str, heads: Mapping[str, nn.Module]) -> None:
