@@ -9,7 +9,9 @@ The first three are drawn by transformers and shared with harken, so that their 
 Source: sizes from spec/models.md section 1.
 """
 
+import atexit
 import json
+import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -71,8 +73,6 @@ class Architecture:
     device: torch.device
     # transformers' model; None where it has no class.
     rival_model: Any | None
-    # Holds `folder`, which goes when this does.
-    kept: "tempfile.TemporaryDirectory[str]"
 
     def embedder(self, dtype: str, *, graphs: bool | None = None, compile: bool = False) -> Embedder:
         """harken's model; where transformers has the class, with its weights. Arguments as `harken.load`."""
@@ -87,15 +87,15 @@ class Architecture:
 
 
 def build(name: str, *, device: torch.device, dtype: torch.dtype, tiny: bool = False) -> Architecture:
-    """Draw an architecture.
+    """Draw an architecture. Its folder goes when the process ends.
 
     Args:
         name: of ARCHS.
         dtype: of transformers' weights.
         tiny: layers and widths of a toy, all else the same: to try the benchmark out.
     """
-    kept = tempfile.TemporaryDirectory(prefix="harken-arch-")
-    folder = Path(kept.name)
+    folder = Path(tempfile.mkdtemp(prefix="harken-arch-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     audio_id = _write_tokenizer(folder)
     text = _TINY_TEXT if tiny else _TEXT[name]
     whisper = {**(_TINY_WHISPER if tiny else _WHISPER), "max_source_positions": 1500}
@@ -118,7 +118,7 @@ def build(name: str, *, device: torch.device, dtype: torch.dtype, tiny: bool = F
     )
     # The fingerprint wants a file of weights, and there is nothing in it to tell apart.
     save_file({}, folder / "model.safetensors")
-    return Architecture(name, folder, Source(folder, None, recipe, kind), device, model, kept)
+    return Architecture(name, folder, Source(folder, None, recipe, kind), device, model)
 
 
 class _Shared(Weights):
