@@ -221,6 +221,6 @@ def _near(settings: TrainSettings, train: Sequence[Row]) -> dict[str, list[int]]
 
 def top1(odds_BB: torch.Tensor, fits_BB: torch.Tensor) -> float:
     """How often the diagonal is its row's and its column's largest, both halved; other fitting pairs do not count."""
-    odds_BB = odds_BB.masked_fill(fits_BB & ~torch.eye(len(fits_BB), dtype=torch.bool), -torch.inf)
+    odds_BB = odds_BB.cpu().masked_fill(fits_BB & ~torch.eye(len(fits_BB), dtype=torch.bool), -torch.inf)
     own = torch.arange(len(odds_BB))
     return float(torch.stack([odds_BB.argmax(0) == own, odds_BB.argmax(1) == own]).float().mean())
