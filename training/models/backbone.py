@@ -60,16 +60,11 @@ class Backbone(ABC):
         """Audio tokens of one sound's features."""
         return len(features)
 
-    @property
-    def output_rows(self) -> torch.Tensor:
-        """[V, W] weight of the output layer; of the embedding where the decoder ties the two."""
+    def answer_rows(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """[len(token_ids), W] float32 rows of the output layer, frozen; of the embedding where the decoder ties the two."""
         is_tied = self.decoder.config.tie_word_embeddings
         layer = self.decoder.get_input_embeddings() if is_tied else self.model.get_output_embeddings()
-        return layer.weight
-
-    def answer_rows(self, token_ids: Sequence[int]) -> torch.Tensor:
-        """[len(token_ids), W] float32 rows of the output layer, frozen."""
-        return self.output_rows[list(token_ids)].detach().float()
+        return layer.weight[list(token_ids)].detach().float()
 
     def hidden(
         self,

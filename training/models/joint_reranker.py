@@ -8,32 +8,24 @@ Letters: B prompts, L tokens of the longest, W width, J the recipe's joint_from.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from ...engine.recipes.rerank import RerankRecipe
-from ...engine.rerank.prompts import PairPrompts
 from ...engine.text.template import Prompt
-from ...engine.text.tokenizer import Tokenizer
 from ...errors import ModelError
 from .. import lora
 from .backbone import Backbone
 from .joint_layers import Heard, JointLayers
 from .prompts import group_by_length, pad_right
+from .yes_no import YesNoModel
 
 
-class JointReranker(nn.Module):
+class JointReranker(YesNoModel):
     """The model and its LoRA layers, all of them at or above the recipe's `joint_from`.
 
-    Args:
-        backbone: the frozen checkpoint.
-        recipe: prompts, answers and the first joint layer.
-        settings: of LoRA.
-        seed: of everything that is drawn here.
-        max_tokens: padded tokens of one pass through the decoder.
+    Args: those of YesNoModel.
 
     Raises:
         ModelError: the recipe has no joint layer of its own, or LoRA would change what is kept.
@@ -48,7 +40,6 @@ class JointReranker(nn.Module):
         seed: int = 0,
         max_tokens: int = 2048,
     ) -> None:
-        super().__init__()
         num_layers = len(backbone.decoder.layers)
         if not 0 < recipe.joint_from < num_layers:
             raise ModelError(
@@ -59,20 +50,8 @@ class JointReranker(nn.Module):
                 f"lora.from_layer is {settings.from_layer} and whole_projector {settings.whole_projector}; what stands below "
                 f"layer {recipe.joint_from} is kept, so wanted {recipe.joint_from} or more, and false"
             )
-        torch.manual_seed(seed)
-        self.backbone, self.recipe, self.max_tokens = backbone, recipe, max_tokens
-        tokenizer = Tokenizer(backbone.folder)
-        self.answers_2W = backbone.answer_rows([tokenizer.encode(word).ids[0] for word in (recipe.yes, recipe.no)])
-        self.peft = lora.attach(backbone, settings)
-        self._prompts = PairPrompts(tokenizer, recipe, backbone.audio_token_id)
+        super().__init__(backbone, recipe, settings, seed=seed, max_tokens=max_tokens)
         self._joint = JointLayers(backbone.decoder, recipe.joint_from)
-
-    def trainable(self) -> dict[str, nn.Parameter]:
-        return {name: p for name, p in self.named_parameters() if p.requires_grad}
-
-    def after_step(self) -> None:
-        """To be called when parameters have changed."""
-        lora.merge(self)
 
     def sound_states(self, features: Sequence[np.ndarray]) -> list[np.ndarray]:
         """What goes into the first joint layer, [n, W] float32 of each sound's prompt."""
@@ -105,15 +84,4 @@ class JointReranker(nn.Module):
             sounds: S of them.
             texts: states [n, W] of T texts.
         """
-        last_STW = self._joint(sounds, texts).float()
-        # Not a product of matrices, which autocast would round.
-        return (last_STW[:, :, None] * self.answers_2W.to(last_STW.device)).sum(-1)
-
-    def save(self, folder: str | Path) -> None:
-        """Write the adapter."""
-        lora.save(self.peft, folder, self.recipe.name, {})
-
-    def load(self, folder: str | Path) -> None:
-        """Take over a saved adapter of the same LoRA."""
-        lora.load(self.peft, folder, {})
-        self.after_step()
+        return self.answer(self._joint(sounds, texts))

@@ -11,19 +11,17 @@ Letters: B prefixes, L tokens of the longest line, W width, P pairs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from ...engine.recipes.rerank import RerankRecipe
-from ...engine.rerank.prompts import Direction, PairPrompts, SplitPrompt
-from ...engine.text.tokenizer import Tokenizer
+from ...engine.rerank.prompts import Direction, SplitPrompt
 from ...errors import ModelError
 from .. import lora
 from .backbone import Backbone
 from .prompts import group_by_length
+from .yes_no import YesNoModel
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,15 +45,13 @@ class _Line:
         return len(self.prompts[0].prefix) + sum(len(p.suffix) for p in self.prompts)
 
 
-class TrainableReranker(nn.Module):
-    """The model and its LoRA layers.
+class TrainableReranker(YesNoModel):
+    """A reranker whose pairs run through all layers.
 
-    Args:
-        backbone: the frozen checkpoint.
-        recipe: prompts and answers.
-        settings: of LoRA.
-        seed: of everything that is drawn here.
-        max_tokens: padded tokens of one pass through the decoder.
+    Args: those of YesNoModel.
+
+    Raises:
+        ModelError: the recipe's parts meet in the upper layers alone.
     """
 
     def __init__(
@@ -67,24 +63,11 @@ class TrainableReranker(nn.Module):
         seed: int = 0,
         max_tokens: int = 2048,
     ) -> None:
-        super().__init__()
         if recipe.joint_from:
             raise ModelError(
                 f"recipe {recipe.name}: its parts meet in the upper layers; the stage 'joint-rerank' trains it"
             )
-        torch.manual_seed(seed)
-        self.backbone, self.recipe, self.max_tokens = backbone, recipe, max_tokens
-        tokenizer = Tokenizer(backbone.folder)
-        self.answers_2W = backbone.answer_rows([tokenizer.encode(word).ids[0] for word in (recipe.yes, recipe.no)])
-        self.peft = lora.attach(backbone, settings)
-        self._prompts = PairPrompts(tokenizer, recipe, backbone.audio_token_id)
-
-    def trainable(self) -> dict[str, nn.Parameter]:
-        return {name: p for name, p in self.named_parameters() if p.requires_grad}
-
-    def after_step(self) -> None:
-        """To be called when parameters have changed."""
-        lora.merge(self)
+        super().__init__(backbone, recipe, settings, seed=seed, max_tokens=max_tokens)
 
     def forward(self, pairs: Sequence[Pair]) -> torch.Tensor:
         """[P, 2] float32 logits of Yes and No."""
@@ -137,14 +120,4 @@ class TrainableReranker(nn.Module):
         hidden_BLW = self.backbone.hidden(
             ids_BL, is_audio_BL, self.backbone.audio_rows(rows), mask_BLL=mask_BLL, positions_BL=positions_BL
         )
-        last_PW = hidden_BLW[[b for b, _ in ends], [i for _, i in ends]].float()
-        return last_PW @ self.answers_2W.to(last_PW.device).T
-
-    def save(self, folder: str | Path) -> None:
-        """Write the adapter."""
-        lora.save(self.peft, folder, self.recipe.name, {})
-
-    def load(self, folder: str | Path) -> None:
-        """Take over a saved adapter, a reranker's or an embedder's of the same LoRA."""
-        lora.load(self.peft, folder, {})
-        self.after_step()
+        return self.answer(hidden_BLW[[b for b, _ in ends], [i for _, i in ends]])

@@ -56,10 +56,19 @@ def build(settings: TrainSettings) -> "JointRerankTask":
     """The task of the settings.
 
     Raises:
-        InputError: batch.max_rows leaves no room for a sound's first and last token.
+        InputError: batch.max_rows leaves no room for a sound's first and last token, spans are to be blanked, or one of
+            data.teacher and loss.distilled is there without the other.
     """
     if settings.batch.max_rows is not None and settings.batch.max_rows < 2:
         raise InputError(f"batch.max_rows is {settings.batch.max_rows}, wanted 2 or more, or none")
+    if settings.batch.mask_probability:
+        raise InputError(
+            f"batch.mask_probability is {settings.batch.mask_probability}, wanted 0: kept states have no blanks"
+        )
+    if (settings.data.teacher is None) != (settings.loss.distilled == 0):
+        raise InputError(
+            f"data.teacher is {settings.data.teacher} and loss.distilled {settings.loss.distilled}; wanted both or neither"
+        )
     backbone = open_run_backbone(settings)
     model = JointReranker(
         backbone,

@@ -105,8 +105,9 @@ def test_a_text_runs_through_the_lower_layers_once(loaded, clips, monkeypatch):
 def test_only_the_upper_layers_keys_and_values_are_kept(loaded):
     config = loaded.model.decoder.config
     assert kv_bytes_per_token(config, torch.float32, 2) * config.num_layers == kv_bytes_per_token(config, torch.float32)
-    whole = replace(get_rerank_recipe("aurola-rerank-audio-first"))
-    assert loaded.kv_bytes(1.0) > 0 and whole.joint_from == 0
+    num_tokens = loaded.model.tower.num_tokens(16000)
+    prefix = len(loaded._prompts.split("a2t", "x", num_tokens).prefix)
+    assert loaded.kv_bytes(1.0) == prefix * kv_bytes_per_token(config, torch.float32, 2)
 
 
 def test_recipes_and_checkpoints_that_do_not_fit_are_refused(folder):

@@ -94,3 +94,10 @@ def test_an_adapter_is_merged_beneath(folder, rows, trained, tmp_path):
     np.testing.assert_allclose(scores(over, features), scores(trained, features), atol=tolerances.P_YES_FP32)
     shaken(over, 2).save(tmp_path / "upper")
     assert np.abs(scores(over, features) - scores(trained, features)).max() > 1e-3
+
+
+def test_autocast_does_not_round_the_logits(trained, rows, folder):
+    (sound,) = trained.sound_states([next(iter(tower_encoder(folder)(rows)))])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = trained([Heard.whole(sound)], trained.text_states(TEXTS))
+    assert logits.dtype == torch.float32 and not torch.equal(logits, logits.bfloat16().float())

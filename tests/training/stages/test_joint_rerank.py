@@ -114,6 +114,11 @@ def test_a_teacher_and_near_rows_are_learnt_from(folder, tmp_path):
     assert task.backward(0)["loss"] == pytest.approx(float(whole), rel=1e-5)
     with pytest.raises(InputError, match="batch.near wants data.negatives"):
         make_task(replace(wanted, data=replace(data, negatives=None)))
+    with pytest.raises(InputError, match="data.teacher is None and loss.distilled 2.0; wanted both or neither"):
+        make_task(replace(wanted, data=replace(data, teacher=None)))
+    for batch, said in ((dict(mask_probability=0.5), "mask_probability is 0.5"), (dict(max_rows=1), "max_rows is 1")):
+        with pytest.raises(InputError, match=said):
+            make_task(replace(wanted, batch=replace(wanted.batch, **batch)))
 
 
 def _half(rank: int, folder: str, out: str) -> None:
