@@ -111,6 +111,7 @@ void what_is_refused() {
     check_refused(HARKEN_INVALID_ARGUMENT, "of 4 numbers", [&] { index.check_model(model); });
     harken::Index(std::vector<float>(2 * model.dim()), model.dim()).check_model(model);
     check_refused(HARKEN_INVALID_ARGUMENT, "wanted 4", [&] { (void)index.search(std::span(silence).first(3), 1); });
+    check_refused(HARKEN_INVALID_ARGUMENT, "k must be 1..1024, got 0", [&] { (void)index.search(std::span(silence).first(4), 0); });
     check_refused(HARKEN_INVALID_ARGUMENT, "filter", [&] { (void)index.search(std::span(silence).first(4), 1, std::vector<std::uint64_t>(2)); });
     check_refused(HARKEN_INVALID_ARGUMENT, "row 1000", [&] { (void)index.name(1000); });
     CHECK(index.name(0).empty() && index.size() == 1000);

@@ -121,7 +121,7 @@ class JointLayers:
         """[B, L, W] states with zeros behind the shorter ones, and their lengths [B]."""
         x_BLW = torch.zeros(len(parts), max(map(len, parts)), parts[0].shape[1], dtype=self._dtype)
         for row, part in zip(x_BLW, parts):
-            row[: len(part)] = torch.from_numpy(np.ascontiguousarray(part))
+            row[: len(part)] = torch.from_numpy(np.array(part))
         return x_BLW.to(self._decoder.norm.weight.device), torch.tensor([len(part) for part in parts])
 
     def _rotary(

@@ -12,16 +12,14 @@ seen the training clips, so that right pairs alone teach it to remember; a teach
 Source: own; the second line is AuroLA's cross entropy of the answers (spec/recipes.md C.4) with Yes and No equally heavy.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from ...engine.cli.output import progress_bar
-from ...engine.recipes.rerank import get_rerank_recipe
 from ...errors import InputError
 from .. import parallel
 from ..ahead import Ahead
@@ -35,8 +33,9 @@ from ..losses.gather import gather_rows
 from ..models.joint_layers import Heard
 from ..models.joint_reranker import JointReranker
 from ..teacher import Teacher
-from .build import CAPTIONS, autocast, init_folder, open_features, open_rows, open_run_backbone, usable, with_texts
+from .build import autocast
 from .rerank import read_negatives
+from .yes_no import YesNoTask, open_data, open_model
 
 # Rows of a batch that lie near one another, where it is made of such.
 GROUP = 8
@@ -69,21 +68,11 @@ def build(settings: TrainSettings) -> "JointRerankTask":
         raise InputError(
             f"data.teacher is {settings.data.teacher} and loss.distilled {settings.loss.distilled}; wanted both or neither"
         )
-    backbone = open_run_backbone(settings)
-    model = JointReranker(
-        backbone,
-        get_rerank_recipe(settings.recipe),
-        settings.lora,
-        seed=settings.seed,
-        max_tokens=settings.run.max_tokens,
-    ).to(backbone.device)
-    train, val = open_rows(settings, "train"), open_rows(settings, "val")
-    features = open_features(settings, backbone, train, val)
-    train = with_texts(usable(features, train, "train"), settings.batch.kinds, "train")
-    val = with_texts(usable(features, val, "val"), CAPTIONS, "val")[: settings.data.max_val_rows]
+    model = open_model(settings, JointReranker)
+    train, val, features = open_data(settings, model)
     folder = Path(settings.data.states or Path(settings.out) / "states")
     texts = dict.fromkeys(text for row in [*train, *val] for of_kind in texts_of(row).values() for text in of_kind)
-    with autocast(settings, backbone.device):
+    with autocast(settings, model.backbone.device):
         sounds = _kept(folder / "sounds", [*train, *val], lambda rows: model.sound_states(features.of(rows)), settings)
         said = _kept(
             folder / "texts",
@@ -121,7 +110,7 @@ def _kept(
     return kept
 
 
-class JointRerankTask:
+class JointRerankTask(YesNoTask[JointReranker]):
     """A Task of `training.loop`. Validation cuts its rows into batches and says how often a batch's right text has a sound's
     highest odds, and its right sound a text's."""
 
@@ -134,22 +123,12 @@ class JointRerankTask:
         texts: FeatureCache,
         settings: TrainSettings,
     ) -> None:
-        self.model, self.train, self.val, self.settings = model, train, val, settings
+        super().__init__(model, settings)
+        self.train, self.val = train, val
         self._sounds, self._texts = sounds, texts
         self._teacher = None if settings.data.teacher is None else Teacher(settings.data.teacher)
         self._near = _near(settings, train)
         self._batch = Ahead(self._draw, settings.optim.num_steps)
-        self.lora_parameters: Mapping[str, nn.Parameter] = model.trainable()
-        self.head_parameters: Mapping[str, nn.Parameter] = {}
-        self.loss_parameters: Mapping[str, nn.Parameter] = {}
-
-    def start(self) -> None:
-        """Take over `init`, an adapter of the same layers."""
-        if (init := init_folder(self.settings)) is not None:
-            self.model.load(init)
-
-    def after_step(self) -> None:
-        self.model.after_step()
 
     def backward(self, step: int) -> dict[str, float]:
         s = self.settings
@@ -212,9 +191,6 @@ class JointRerankTask:
             found.append(top1(odds_BB, torch.from_numpy(fitting(rows, texts))))
         accuracy = round(float(np.mean(found)), 4)
         return {"top1": accuracy, "score": accuracy}
-
-    def save(self, folder: Path) -> None:
-        self.model.save(folder)
 
 
 def _near(settings: TrainSettings, train: Sequence[Row]) -> dict[str, list[int]]:

@@ -11,15 +11,14 @@ Source: AuroLA's third stage (spec/recipes.md C.4, C.6); the balance and the lis
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from ...engine.recipes.rerank import get_rerank_recipe
 from ...engine.rerank.prompts import Direction
 from ...errors import InputError
 from .. import parallel
@@ -31,7 +30,8 @@ from ..draw import DROPOUT, ITEM, crop, draw_rows, draw_text, rng_of, seed_torch
 from ..listening import Features
 from ..losses import listwise_cross_entropy, rerank_cross_entropy
 from ..models.reranker import Pair, TrainableReranker
-from .build import CAPTIONS, autocast, init_folder, open_features, open_rows, open_run_backbone, usable, with_texts
+from .build import autocast
+from .yes_no import YesNoTask, open_data, open_model
 
 # Rows of one pass; their gradients add up to the batch's.
 _ROWS_A_PASS = 8
@@ -70,24 +70,12 @@ def build(settings: TrainSettings) -> "RerankTask":
     """The task of the settings."""
     if settings.data.negatives is None:
         raise InputError("the stage 'rerank' wants data.negatives, a file of hard negatives")
-    backbone = open_run_backbone(settings)
-    model = TrainableReranker(
-        backbone,
-        get_rerank_recipe(settings.recipe),
-        settings.lora,
-        seed=settings.seed,
-        max_tokens=settings.run.max_tokens,
-    )
-    train, val = open_rows(settings, "train"), open_rows(settings, "val")
-    features = open_features(settings, backbone, train, val)
-    train = with_texts(usable(features, train, "train"), settings.batch.kinds, "train")
-    val = with_texts(usable(features, val, "val"), CAPTIONS, "val")[: settings.data.max_val_rows]
-    return RerankTask(
-        model.to(backbone.device), train, val, features, read_negatives(settings.data.negatives), settings
-    )
+    model = open_model(settings, TrainableReranker)
+    train, val, features = open_data(settings, model)
+    return RerankTask(model, train, val, features, read_negatives(settings.data.negatives), settings)
 
 
-class RerankTask:
+class RerankTask(YesNoTask[TrainableReranker]):
     """A Task of `training.loop`. Validation asks for each row's text among the first captions of others, and says how often
     the right one has the highest P(Yes)."""
 
@@ -100,7 +88,8 @@ class RerankTask:
         negatives: Mapping[str, Negatives],
         settings: TrainSettings,
     ) -> None:
-        self.model, self.features, self.negatives, self.settings = model, features, negatives, settings
+        super().__init__(model, settings)
+        self.features, self.negatives = features, negatives
         place_of = {row_id: place for place, row_id in enumerate(ids_of(train))}
         wanted = settings.loss.num_negatives
         self._rows = train
@@ -112,19 +101,11 @@ class RerankTask:
         }
         enough = {i for i, near in self._sounds.items() if len(near) >= wanted <= len(negatives[i].texts)}
         self.train = at(train, (place for row_id, place in place_of.items() if row_id in enough))
+        if parallel.is_first() and len(self.train) < len(train):
+            left_out = len(train) - len(self.train)
+            print(f"train: {left_out} of {len(train)} rows have not {wanted} negatives of each kind", file=sys.stderr)
         self.val = val
         self._batch = Ahead(self._draw, settings.optim.num_steps)
-        self.lora_parameters: Mapping[str, nn.Parameter] = {n: p for n, p in model.trainable().items() if ".lora_" in n}
-        self.head_parameters = {n: p for n, p in model.trainable().items() if ".lora_" not in n}
-        self.loss_parameters: Mapping[str, nn.Parameter] = {}
-
-    def start(self) -> None:
-        """Take over `init`: a reranker's adapter, or the retriever's."""
-        if (init := init_folder(self.settings)) is not None:
-            self.model.load(init)
-
-    def after_step(self) -> None:
-        self.model.after_step()
 
     def backward(self, step: int) -> dict[str, float]:
         s = self.settings
@@ -182,9 +163,6 @@ class RerankTask:
         odds = np.split((logits[:, 0] - logits[:, 1]).numpy(), np.cumsum([len(of_row) for of_row in pairs])[:-1])
         accuracy = float(np.mean([o[0] > o[1:].max(initial=-np.inf) for o in odds]))
         return {"accuracy": round(accuracy, 4), "score": round(accuracy, 4)}
-
-    def save(self, folder: Path) -> None:
-        self.model.save(folder)
 
 
 def rerank_loss(logits_QK2: torch.Tensor, num_negatives: int, listwise: float) -> torch.Tensor:

@@ -135,7 +135,7 @@ def test_alm2vec_asks_questions_with_its_instruction(sounds, tmp_path):
     assert abs(served.encode_text(["dog 3"]) - ours).max() < tolerances.VECTOR_FP32
 
 
-def test_the_reranker_starts_from_the_retriever_and_learns_from_mined_negatives(mini, sounds, tmp_path):
+def test_the_reranker_starts_from_the_retriever_and_learns_from_mined_negatives(mini, sounds, tmp_path, capsys):
     retriever = run(settings(mini, sounds, tmp_path / "retriever", features=str(sounds / "mini")))
     negatives = tmp_path / "negatives.jsonl"
     lines = [
@@ -165,6 +165,7 @@ def test_the_reranker_starts_from_the_retriever_and_learns_from_mined_negatives(
         assert ours.equal(retriever.task.model.state_dict()[name])
     # The row without negatives is not trained on.
     assert {row.id for row in task.train} == {str(i) for i in range(9)}
+    assert "train: 1 of 10 rows have not 2 negatives of each kind" in capsys.readouterr().err
     pairs = task._pairs(task.train[0], 0, 0)
     assert [p.features is pairs[0].features for p in pairs] == [True, True, True, False, False]
     assert [p.text == pairs[0].text for p in pairs] == [True, False, False, True, True]
