@@ -58,14 +58,17 @@ class Product {
 
     void round_rows() {
         bytes_ = Buffer<std::int8_t>(panels_.size());
-        scales_ = Buffer<float>(matrix_.num_panels() * kPanel);
-        for (std::size_t n = 0; n < scales_.size(); ++n) {
-            const std::size_t first = n / kPanel * matrix_.num_in * kPanel + n % kPanel;
+        scales_ = Buffer<float>(matrix_.num_scales());
+        const std::size_t num_rows = matrix_.num_panels() * kPanel;
+        for (std::size_t i = 0; i < scales_.size(); ++i) {
+            const std::size_t row = i % num_rows, begin = i / num_rows * kScaleSpan;
+            const std::size_t end = std::min(begin + kScaleSpan, matrix_.num_in);
+            const auto at = [&](std::size_t k) { return (row / kPanel * matrix_.num_in + k) * kPanel + row % kPanel; };
             float largest = 0;
-            for (std::size_t k = 0; k < matrix_.num_in; ++k) largest = std::max(largest, std::fabs(panels_[first + k * kPanel]));
-            scales_[n] = largest > 0 ? largest / 127 : 1;
-            for (std::size_t k = 0; k < matrix_.num_in; ++k)
-                bytes_[first + k * kPanel] = static_cast<std::int8_t>(std::nearbyint(panels_[first + k * kPanel] / scales_[n]));
+            for (std::size_t k = begin; k < end; ++k) largest = std::max(largest, std::fabs(panels_[at(k)]));
+            scales_[i] = largest > 0 ? largest / 127 : 1;
+            for (std::size_t k = begin; k < end; ++k)
+                bytes_[at(k)] = static_cast<std::int8_t>(std::nearbyint(panels_[at(k)] / scales_[i]));
         }
         matrix_.dtype = DType::int8;
         matrix_.panels = bytes_.data();

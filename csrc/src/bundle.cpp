@@ -166,10 +166,11 @@ PackedMatrix Bundle::matrix(const std::string& name, std::size_t num_out, std::s
     PackedMatrix matrix;
     matrix.dtype = panels.dtype;
     matrix.panels = data_of(panels, name);
-    if (panels.dtype == DType::int8) matrix.scales = numbers(name + ".scales", num_panels * kPanel);
     if (weights_.has(name + ".bias")) matrix.bias = numbers(name + ".bias", num_out);
     matrix.num_out = num_out;
     matrix.num_in = num_in;
+    if (panels.dtype == DType::int8)
+        matrix.scales = numbers(name + ".scales", (num_in + kScaleSpan - 1) / kScaleSpan, num_panels * kPanel);
     return matrix;
 }
 

@@ -16,13 +16,24 @@ constexpr std::size_t kUnpackedPanels = 2, kTaskPanels = 8;
 // Up to so many rows, weights are read panel by panel, as they lie; more rows are worth staying with a part of each.
 constexpr std::size_t kFewRows = 48;
 
+static_assert(kChunkK % kScaleSpan == 0);
+
+/// Numbers [k, k + num_k) of an int8 panel as float32.
+void unpack_int8(const PackedMatrix& w, std::size_t panel, std::size_t k, std::size_t num_k, float* out) {
+    const auto* from = static_cast<const std::int8_t*>(w.panels) + (panel * w.num_in + k) * kPanel;
+    for (std::size_t done = 0; done < num_k; done += kScaleSpan) {
+        const float* scales = w.scales + ((k + done) / kScaleSpan * w.num_panels() + panel) * kPanel;
+        kernels().int8_to_float(from + done * kPanel, scales, std::min(kScaleSpan, num_k - done), out + done * kPanel);
+    }
+}
+
 /// Panels [first, first + count) of rows [k, k + num_k) as float32.
 void unpack(const PackedMatrix& w, std::size_t first, std::size_t count, std::size_t k, std::size_t num_k, float* out) {
     const Kernels& kernel = kernels();
     for (std::size_t panel = first; panel < first + count; ++panel, out += num_k * kPanel) {
         const std::size_t at = (panel * w.num_in + k) * kPanel;
         if (w.dtype == DType::int8)
-            kernel.int8_to_float(static_cast<const std::int8_t*>(w.panels) + at, w.scales + panel * kPanel, num_k, out);
+            unpack_int8(w, panel, k, num_k, out);
         else if (w.dtype == DType::bfloat16)
             kernel.bf16_to_float(static_cast<const std::uint16_t*>(w.panels) + at, num_k * kPanel, out);
         else

@@ -175,7 +175,7 @@ void product(DType dtype, std::size_t num_rows, std::size_t num_out, std::size_t
     const std::vector<float> w = random.numbers(num_out * num_in), x = random.numbers(num_rows * num_in),
                              b = random.numbers(num_out);
     const std::size_t num_panels = (num_out + kPanel - 1) / kPanel;
-    std::vector<float> panels(num_panels * num_in * kPanel), scales(num_panels * kPanel);
+    std::vector<float> panels(num_panels * num_in * kPanel), scales((num_in + kScaleSpan - 1) / kScaleSpan * num_panels * kPanel);
     pack_panels(w.data(), num_in, num_out, num_in, panels.data());
     for (float& scale : scales) scale = 0.01f + std::fabs(random.number());
     std::vector<std::int8_t> bytes;
@@ -209,8 +209,9 @@ void product(DType dtype, std::size_t num_rows, std::size_t num_out, std::size_t
         for (std::size_t j = 0; j < num_out; ++j) {
             double sum = bias ? b[j] : 0.0;
             for (std::size_t k = 0; k < num_in; ++k) {
+                const float scale = scales[k / kScaleSpan * num_panels * kPanel + j];
                 const float weight = dtype == DType::int8
-                                         ? rounded(static_cast<float>(std::lround(w[j * num_in + k] * 127)) * scales[j])
+                                         ? rounded(static_cast<float>(std::lround(w[j * num_in + k] * 127)) * scale)
                                          : rounded(w[j * num_in + k]);
                 sum += static_cast<double>(weight) * rounded(x[i * num_in + k]);
             }

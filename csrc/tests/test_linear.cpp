@@ -37,7 +37,7 @@ Weights make(DType dtype, std::size_t num_out, std::size_t num_in, bool bias, Ra
     }
     if (dtype == DType::int8) {
         for (std::size_t i = 0; i < size; ++i) w.bytes.push_back(static_cast<std::int8_t>(std::lround(w.panels[i] * 127)));
-        w.scales.assign((num_out + 15) / 16 * 16, 0.5f);
+        for (std::size_t i = 0; i < w.matrix.num_scales(); ++i) w.scales.push_back(0.25f + 0.125f * static_cast<float>(i % 5));
         w.matrix.panels = w.bytes.data();
         w.matrix.scales = w.scales.data();
     }
@@ -47,7 +47,7 @@ Weights make(DType dtype, std::size_t num_out, std::size_t num_in, bool bias, Ra
             w.exact.push_back(dtype == DType::float32    ? w.panels[at]
                               : dtype == DType::float16  ? half_to_float(w.halves[at])
                               : dtype == DType::bfloat16 ? bfloat16_to_float(w.halves[at])
-                                                         : w.bytes[at] * 0.5);
+                                                         : w.bytes[at] * double{w.scales[k / 64 * ((num_out + 15) / 16 * 16) + n]});
         }
     if (bias) {
         w.bias = random.numbers(num_out);

@@ -2,7 +2,7 @@
 
     manifest.json          "model" and "recipe": everything that is no tensor; csrc/BUNDLE.md
     weights.safetensors    a linear layer W [n, k] as panels [ceil(n / 16), k, 16], and its bias [n]; int8 panels have
-                           scales [n to the next multiple of 16]: W = panels * scales; norms, biases and heads in float32
+                           scales, one for SPAN neighbours of a row of W; norms, biases and heads in float32
     tokenizer.json         the checkpoint's
     golden.safetensors     golden.py
 
@@ -35,6 +35,8 @@ from .tensor_file import Planned, write_planned
 BUNDLE_VERSION = 1
 WEIGHTS = "weights.safetensors"
 PANEL = 16
+# Neighbouring numbers of a row of int8 that share a scale.
+SPAN = 64
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 # Layers that stay in float32 when the rest is rounded to 8 bits: they are few and stand where errors spread.
 _NEVER_INT8 = ("tower.conv", "tower.proj", "projector")
@@ -53,7 +55,8 @@ def export_bundle(
     Args:
         model, adapter, recipe: as `harken.load` takes them.
         out: the folder to make.
-        dtype: of the weights: float32, bfloat16, float16, or int8 (a scale a row); libharken computes in float32.
+        dtype: of the weights: float32, bfloat16, float16, or int8 (a scale for each 64 numbers of a row); libharken
+            computes in float32.
 
     Raises:
         InputError: an unknown dtype.
@@ -151,13 +154,13 @@ def _linear(name: str, weight: torch.Tensor, bias: torch.Tensor | None, dtype: t
 
     def panels() -> torch.Tensor:
         rows = torch.zeros(num_panels * PANEL, num_in, dtype=dtype)
-        rows[:num_out] = _rounded(weight, dtype)
+        rows[:num_out] = _rounded(_spans(weight), dtype).flatten(1)[:, :num_in]
         return rows.view(num_panels, PANEL, num_in).transpose(1, 2)
 
     yield Planned(f"{name}.panels", dtype, (num_panels, num_in, PANEL), panels)
     if dtype == torch.int8:
-        padded = lambda: torch.nn.functional.pad(_scales(weight), (0, num_panels * PANEL - num_out))
-        yield Planned(f"{name}.scales", torch.float32, (num_panels * PANEL,), padded)
+        padded = lambda: torch.nn.functional.pad(_scales(_spans(weight)).T, (0, num_panels * PANEL - num_out))
+        yield Planned(f"{name}.scales", torch.float32, (-(-num_in // SPAN), num_panels * PANEL), padded)
     if bias is not None:
         yield _plain(f"{name}.bias", bias)
 
@@ -172,10 +175,15 @@ def _rows(name: str, weight: torch.Tensor, dtype: torch.dtype) -> Iterator[Plann
 def _rounded(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if dtype != torch.int8:
         return weight.to(dtype)
-    return torch.round(weight.float() / _scales(weight)[:, None]).to(torch.int8)
+    return torch.round(weight.float() / _scales(weight)[..., None]).to(torch.int8)
+
+
+def _spans(weight: torch.Tensor) -> torch.Tensor:
+    """[n, spans, SPAN] of a weight [n, k], zeros behind the last number."""
+    return torch.nn.functional.pad(weight, (0, -weight.shape[1] % SPAN)).unflatten(1, (-1, SPAN))
 
 
 def _scales(weight: torch.Tensor) -> torch.Tensor:
-    """[n] of a row's largest number to 127; 1 for rows of zeros."""
-    largest = weight.float().abs().amax(1)
+    """The largest number along the last axis to 127; 1 where all are zero."""
+    largest = weight.float().abs().amax(-1)
     return torch.where(largest > 0, largest / 127, torch.ones_like(largest))

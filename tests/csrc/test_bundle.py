@@ -143,6 +143,21 @@ def test_narrow_weights(core, mini, tmp_path, dtype):
         assert (got * want).sum(1).min() > COSINE_BUNDLE[dtype]
 
 
+def test_int8_weights_are_half_a_step_off_at_most(omni, tmp_path):
+    bundle = export(out=tmp_path / "bundle", to="bundle", dtype="int8", **omni.args)
+    tensors, num_spans = load_file(bundle / "weights.safetensors"), set()
+    model = harken.load(omni.folder, adapter=omni.adapter, recipe=omni.recipe, device="cpu", dtype="float32").model
+    for name, layer in model.named_modules():
+        if (scales := tensors.get(f"{name}.scales")) is None:
+            continue
+        num_out, num_in = layer.weight.shape
+        numbers = tensors[f"{name}.panels"].transpose(0, 2, 1).reshape(-1, num_in)[:num_out]
+        steps = scales.T[:num_out].repeat(64, axis=1)[:, :num_in]
+        assert (np.abs(numbers * steps - layer.weight.numpy()) <= 0.5001 * steps).all(), name
+        num_spans.add(len(scales))
+    assert max(num_spans) > 1
+
+
 def test_golden_vectors_come_out(core, mini, tmp_path):
     bundle = export(out=tmp_path / "bundle", to="bundle", **mini.args)
     golden = load_file(bundle / "golden.safetensors")

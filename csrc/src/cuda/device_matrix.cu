@@ -12,16 +12,17 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr int kPanelRows = static_cast<int>(kPanel);
 
-/// out[16 p + i, k] = panels[p, k, i] * scales[16 p + i]
+/// out[16 p + i, k] = panels[p, k, i] * scales[k / 64, 16 p + i]
 template <typename From, typename To>
 __global__ void unpack_kernel(const From* panels, const float* scales, std::size_t num_out, std::size_t num_in,
                               std::size_t num_elements, To* out) {
+    const std::size_t scales_a_span = (num_out + kPanelRows - 1) / kPanelRows * kPanelRows;
     const std::size_t step = static_cast<std::size_t>(gridDim.x) * blockDim.x;
     for (std::size_t at = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x; at < num_elements; at += step) {
         const std::size_t row = at / (num_in * kPanelRows) * kPanelRows + at % kPanelRows, k = at / kPanelRows % num_in;
         if (row >= num_out) continue;
         const float value = ToFloat()(panels[at]);
-        store(out + row * num_in + k, scales == nullptr ? value : value * scales[row]);
+        store(out + row * num_in + k, scales == nullptr ? value : value * scales[k / kScaleSpan * scales_a_span + row]);
     }
 }
 
@@ -43,7 +44,7 @@ DeviceMatrix::DeviceMatrix(const PackedMatrix& packed, DeviceBuffer& staging, St
     const void* panels = room<char>(staging, num_elements * dtype_bytes(packed.dtype));
     stream.copy_to_device(staging.as<void>(), packed.panels, num_elements * dtype_bytes(packed.dtype));
     if (packed.dtype == DType::int8) {
-        const DeviceBuffer scales = numbers_on_device(packed.scales, packed.num_panels() * kPanel, stream);
+        const DeviceBuffer scales = numbers_on_device(packed.scales, packed.num_scales(), stream);
         unpack<std::int8_t, __nv_bfloat16>(packed, *this, panels, scales.as<float>(), stream);
         stream.wait();
     } else {
