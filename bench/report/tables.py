@@ -90,7 +90,7 @@ def _shown(value: Any) -> str:
         return str(value)
     if abs(value) >= 100:
         return f"{value:.0f}"
-    if 0.99 < value < 1 - 5e-8:
+    if 0.99 < value < 1 - 1e-6:
         # A cosine: two digits of what it lacks.
         return f"{value:.{1 - math.floor(math.log10(1 - value))}f}"
     return f"{value:.3g}" if abs(value) >= 1e-3 else f"{value:.1e}"
