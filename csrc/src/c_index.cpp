@@ -110,8 +110,10 @@ harken_status harken_index_search(const harken_index* index, const float* querie
         require(index, "harken_index_search", "index");
         require(queries, "harken_index_search", "queries");
         // An empty vector's data may be NULL, and what is wrong then is k.
-        if (k > 0) require(scores, "harken_index_search", "scores");
-        if (k > 0) require(rows, "harken_index_search", "rows");
+        if (k > 0) {
+            require(scores, "harken_index_search", "scores");
+            require(rows, "harken_index_search", "rows");
+        }
 #if defined(HARKEN_WITH_CUDA)
         if (index->on_device) return index->on_device->search(queries, num_queries, k, filter, scores, rows);
 #endif
