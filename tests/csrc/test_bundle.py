@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import harken
 from harken import errors
@@ -156,6 +156,16 @@ def test_int8_weights_are_half_a_step_off_at_most(omni, tmp_path):
         assert (np.abs(numbers * steps - layer.weight.numpy()) <= 0.5001 * steps).all(), name
         num_spans.add(len(scales))
     assert max(num_spans) > 1
+
+
+def test_int8_weights_with_a_scale_a_row_are_refused(core, mini, tmp_path):
+    bundle = export(out=tmp_path / "bundle", to="bundle", dtype="int8", **mini.args)
+    tensors = load_file(bundle / "weights.safetensors")
+    save_file(
+        {k: v[0].copy() if k.endswith("qkv.scales") else v for k, v in tensors.items()}, bundle / "weights.safetensors"
+    )
+    with pytest.raises(errors.FileFormatError, match=r"qkv\.scales has shape \[\d+\]; wanted \[\d+, \d+\]"):
+        core.Model(str(bundle))
 
 
 def test_golden_vectors_come_out(core, mini, tmp_path):
