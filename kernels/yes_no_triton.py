@@ -13,7 +13,17 @@ MAX_BLOCK = 2048
 
 
 @triton.jit
-def yes_no_kernel(hidden_ptr, weight_ptr, p_ptr, stride_hidden, stride_weight, W, BLOCK_W: tl.constexpr):
+def yes_no_kernel(
+    hidden_ptr,
+    weight_ptr,
+    added_ptr,
+    p_ptr,
+    stride_hidden,
+    stride_weight,
+    W,
+    HAS_ADDED: tl.constexpr,
+    BLOCK_W: tl.constexpr,
+):
     row = tl.program_id(0).to(tl.int64)
     yes = tl.zeros((BLOCK_W,), tl.float32)
     no = tl.zeros((BLOCK_W,), tl.float32)
@@ -23,17 +33,29 @@ def yes_no_kernel(hidden_ptr, weight_ptr, p_ptr, stride_hidden, stride_weight, W
         hidden = tl.load(hidden_ptr + row * stride_hidden + cols, mask=mask, other=0.0).to(tl.float32)
         yes += hidden * tl.load(weight_ptr + cols, mask=mask, other=0.0).to(tl.float32)
         no += hidden * tl.load(weight_ptr + stride_weight + cols, mask=mask, other=0.0).to(tl.float32)
-    tl.store(p_ptr + row, 1.0 / (1.0 + tl.exp(tl.sum(no, 0) - tl.sum(yes, 0))))
+    odds = tl.sum(yes, 0) - tl.sum(no, 0)
+    if HAS_ADDED:
+        odds += tl.load(added_ptr + row)
+    tl.store(p_ptr + row, 1.0 / (1.0 + tl.exp(-odds)))
 
 
-def yes_no_triton(hidden_BW: torch.Tensor, weight_2W: torch.Tensor) -> torch.Tensor:
+def yes_no_triton(hidden_BW: torch.Tensor, weight_2W: torch.Tensor, added_B: torch.Tensor | None) -> torch.Tensor:
     """Launch on arguments that `kernels.yes_no` has checked."""
     B, W = hidden_BW.shape
     p_B = torch.empty((B,), dtype=torch.float32, device=hidden_BW.device)
     if B:
         block = min(triton.next_power_of_2(max(W, 1)), MAX_BLOCK)
         yes_no_kernel[(B,)](
-            hidden_BW, weight_2W, p_B, hidden_BW.stride(0), weight_2W.stride(0), W, BLOCK_W=block, num_warps=4
+            hidden_BW,
+            weight_2W,
+            p_B if added_B is None else added_B,
+            p_B,
+            hidden_BW.stride(0),
+            weight_2W.stride(0),
+            W,
+            HAS_ADDED=added_B is not None,
+            BLOCK_W=block,
+            num_warps=4,
         )
     return p_B
 
@@ -42,9 +64,9 @@ AOT_CASES = [
     AotCase(
         f"yes no W{MAX_BLOCK}",
         yes_no_kernel,
-        {"hidden_ptr": "*bf16", "weight_ptr": "*bf16", "p_ptr": "*fp32"}
+        {"hidden_ptr": "*bf16", "weight_ptr": "*bf16", "added_ptr": "*fp32", "p_ptr": "*fp32"}
         | {n: "i32" for n in ("stride_hidden", "stride_weight", "W")},
-        {"BLOCK_W": MAX_BLOCK},
-        divisible=("hidden_ptr", "weight_ptr", "p_ptr", "stride_hidden", "stride_weight", "W"),
+        {"HAS_ADDED": True, "BLOCK_W": MAX_BLOCK},
+        divisible=("hidden_ptr", "weight_ptr", "added_ptr", "p_ptr", "stride_hidden", "stride_weight", "W"),
     )
 ]

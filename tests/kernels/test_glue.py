@@ -98,15 +98,21 @@ def test_merge_names_what_is_wrong():
 @pytest.mark.parametrize("backend", available())
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @few
-@given(B=st.integers(0, 5), W=st.sampled_from([1, 63, 64, 300]))
-def test_yes_no_as_good_as_torch(backend, dtype, B, W, device):
+@given(B=st.integers(0, 5), W=st.sampled_from([1, 63, 64, 300]), adds=st.booleans())
+def test_yes_no_as_good_as_torch(backend, dtype, B, W, adds, device):
     hidden, weight = draw(B, W, dtype=dtype, device=device), draw(2, W, dtype=dtype, device=device, seed=1) * 0.1
-    exact = yes_no_reference(hidden.double(), weight.double())
-    assert_as_good_as(yes_no(hidden, weight, backend=backend), yes_no_reference(hidden, weight), exact)
-    both = (hidden.double() @ weight.double().T).softmax(-1)
-    torch.testing.assert_close(exact, both[:, 0])
+    added = draw(B, device=device, seed=2) if adds else None
+    exact = yes_no_reference(hidden.double(), weight.double(), None if added is None else added.double())
+    got = yes_no(hidden, weight, added, backend=backend)
+    assert_as_good_as(got, yes_no_reference(hidden, weight, added), exact)
+    logits = hidden.double() @ weight.double().T
+    if added is not None:
+        logits[:, 0] += added
+    torch.testing.assert_close(exact, logits.softmax(-1)[:, 0])
 
 
 def test_yes_no_names_what_is_wrong():
     with pytest.raises(InputError, match="weight_2W must be"):
         yes_no(torch.ones(3, 4), torch.ones(1, 4))
+    with pytest.raises(InputError, match="added_B must be"):
+        yes_no(torch.ones(3, 4), torch.ones(2, 4), torch.ones(2))
