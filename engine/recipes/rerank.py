@@ -48,6 +48,8 @@ class RerankRecipe:
     # The first decoder layer in which what follows {meet} sees what stands before it; below it stands alone, so that a text
     # runs through the lower layers once, however many sounds it is asked of.
     joint_from: int = 0
+    # Whether a product of the sound's and the text's vector, which lies beside the adapter, adds to the answer.
+    product: bool = False
     # The first token of each is what is compared.
     yes: str = "Yes"
     no: str = "No"
@@ -76,6 +78,11 @@ class RerankRecipe:
             raise ModelError(
                 f"rerank recipe {self.name!r}: joint_from is {self.joint_from}; wanted {{audio}}, {{meet}}, {{text}} in this "
                 "order in every template where it is above 0, and no {meet} where it is 0"
+            )
+        if self.product and not self.joint_from:
+            raise ModelError(
+                f"rerank recipe {self.name!r}: product is set and joint_from 0; a product reads texts that stand alone, so "
+                "wanted joint_from above 0"
             )
         if self.long_audio not in ("error", "truncate"):
             raise ModelError(
@@ -120,6 +127,7 @@ RERANK_RECIPES = (
         t2a_template=_MINI,
         licence="Whisper base MIT, SmolLM2-135M-Instruct Apache-2.0, adapter Apache-2.0",
         joint_from=28,
+        product=True,
         notes="Stands on harken-mini's adapter. The sound comes first in both directions, so that one prompt serves both.",
     ),
     replace(

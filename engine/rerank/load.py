@@ -16,6 +16,7 @@ from ..placement import BATCH_TOKENS, DTYPES, pick_device, pick_dtype
 from ..recipes.rerank import RerankRecipe, get_rerank_recipe
 from ..text.tokenizer import Tokenizer
 from .fusion import FusionWeights
+from .product import Product
 from .reranker import Reranker
 from .scorer import load_yes_no
 
@@ -42,7 +43,8 @@ def load_reranker(
     Args:
         path: checkpoint folder in Hugging Face layout, or a hub repository; None: harken-mini under its own adapter.
         adapter: peft LoRA folder, merged in float32 at load, or several that stand one upon another; None with no path: the
-            built-in reranker's. A `fusion.json` in the last one becomes `Reranker.fusion`.
+            built-in reranker's. A `fusion.json` in the last one becomes `Reranker.fusion`; a recipe with `product` reads
+            that from it too.
         recipe: name, JSON file of its fields, or RerankRecipe; None: "mini-rerank" for the built-in model, else
             "aurola-rerank".
         device: "cpu", "cuda", "cuda:1"; None: CUDA if there is one.
@@ -94,6 +96,7 @@ def load_reranker(
         max_pending_tokens=max_pending_tokens,
         stored=stored,
         fusion=_fusion(adapters),
+        product=Product.load(adapters[-1] if adapters else folder, model.width, where) if chosen.product else None,
     )
 
 

@@ -19,6 +19,7 @@ from ..reading import CHUNK, NUM_THREADS
 from ..recipes.rerank import RerankRecipe
 from ..text.tokenizer import Tokenizer
 from .fusion import FusionWeights
+from .product import Product
 from .prompts import Direction, PairPrompts
 from .runner import Bag, Place, Ranked, Runner
 from .scheduler import Job, Scheduler
@@ -44,6 +45,7 @@ class Reranker:
         max_pending_tokens: prompt tokens that may wait, as if nothing were shared; `submit` waits for room past it.
         stored: audio tokens [n, W] by path or name, made by `audio_tokens` of the same model.
         fusion: weights of retrieval scores and P(Yes) that came with the adapter, for those who have both.
+        product: of the recipes that add one.
     """
 
     def __init__(
@@ -59,11 +61,13 @@ class Reranker:
         max_pending_tokens: int = 1 << 20,
         stored: Mapping[str, np.ndarray] | None = None,
         fusion: FusionWeights | None = None,
+        product: Product | None = None,
     ) -> None:
         self.model, self.recipe, self.tokenizer, self.fusion = model, recipe, tokenizer, fusion
+        self._product = product
         self._prompts = PairPrompts(tokenizer, recipe, model.audio_token_id)
         self._sounds = Sounds(model, recipe, cache_bytes, stored)
-        self._scorer = Scorer(model, yes_no_2W, self._sounds, batch_tokens, kept_kv_bytes, recipe.joint_from)
+        self._scorer = Scorer(model, yes_no_2W, self._sounds, batch_tokens, kept_kv_bytes, recipe.joint_from, product)
         self._runner = Runner(self._scorer, Scheduler(batch_tokens, batch_tokens), max_pending_tokens)
 
     @property
@@ -77,11 +81,12 @@ class Reranker:
         return self._sounds.cache.num_bytes
 
     def kv_bytes(self, duration_s: float) -> int:
-        """Bytes that the kept keys and values of one candidate sound take (recipes with audio first)."""
+        """Bytes that what is kept of one candidate sound takes (recipes with audio first)."""
         tower = self.model.tower
         num_tokens = tower.num_tokens(round(min(duration_s, self.recipe.max_audio_s) * tower.spec.sample_rate_hz))
         prefix = self._prompts.split("t2a" if self._prompts.shares_audio("t2a") else "a2t", "x", num_tokens).prefix
-        return len(prefix) * kv_bytes_per_token(self.model.decoder.config, self.model.dtype, self.recipe.joint_from)
+        a_token = kv_bytes_per_token(self.model.decoder.config, self.model.dtype, self.recipe.joint_from)
+        return len(prefix) * a_token + (0 if self._product is None else self._product.num_bytes)
 
     def rank(
         self,

@@ -2,7 +2,8 @@
 
     p = softmax([h . w_yes, h . w_no])[0],   h = norm(last hidden state)
 
-Two rows of the output layer are read from the checkpoint; the product with the vocabulary is never made.
+Two rows of the output layer are read from the checkpoint; the product with the vocabulary is never made. Recipes with a
+`product` add that of the sound's and the text's vector (product.py).
 
 Source: AuroLA equation 10; spec/recipes.md C.6.
 """
@@ -10,6 +11,7 @@ Source: AuroLA equation 10; spec/recipes.md C.6.
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import safe_open
@@ -24,6 +26,7 @@ from ..models.prefix import PrefixKV, apart, extend, prefill
 from ..models.weights import checkpoint_files
 from ..text.template import Prompt
 from .cache import ByteLRU
+from .product import Product
 from .prompts import SplitPrompt
 from .sounds import Sound, Sounds
 
@@ -37,6 +40,26 @@ class Pair:
 
     prompt: SplitPrompt
     sound: Sound
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """What is known of a prefix: its keys and values, and its sound's vector [D] where there is a product."""
+
+    kv: PrefixKV
+    vector: torch.Tensor | None
+
+    @property
+    def num_bytes(self) -> int:
+        return self.kv.num_bytes + (0 if self.vector is None else self.vector.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text's rows [m, W] as they go into the first joint layer, and its vector [D] where there is a product."""
+
+    rows: torch.Tensor
+    vector: torch.Tensor | None
 
 
 @dataclass(slots=True)
@@ -60,6 +83,7 @@ class Scorer:
         batch_tokens: audio tokens a run of the tower.
         kept_kv_bytes: prefixes' keys and values kept after their last pair, for later ones.
         joint_from: the first layer in which a continuation sees its prefix.
+        product: added to the answers of the joint layers.
     """
 
     def __init__(
@@ -70,13 +94,14 @@ class Scorer:
         batch_tokens: int,
         kept_kv_bytes: int,
         joint_from: int = 0,
+        product: Product | None = None,
     ) -> None:
-        self._model, self._yes_no_2W, self._sounds, self._batch_tokens = model, yes_no_2W, sounds, batch_tokens
-        self._joint_from = joint_from
-        self.kept: ByteLRU[PrefixKV] = ByteLRU(kept_kv_bytes)
-        self._held: dict[Hashable, PrefixKV] = {}
-        # Texts as they go into the first joint layer.
-        self._texts: ByteLRU[torch.Tensor] = ByteLRU(TEXT_BYTES)
+        self._model, self._sounds, self._batch_tokens = model, sounds, batch_tokens
+        self._joint_from, self._product = joint_from, product
+        self._yes_no_2W = yes_no_2W if product is None else product.gain * yes_no_2W
+        self.kept: ByteLRU[_Prefix] = ByteLRU(kept_kv_bytes)
+        self._held: dict[Hashable, _Prefix] = {}
+        self._texts: ByteLRU[_Text] = ByteLRU(TEXT_BYTES)
         self.work = Work()
 
     @property
@@ -87,45 +112,55 @@ class Scorer:
     def hold_only(self, prefixes: Iterable[Hashable]) -> None:
         """Free the keys and values of all other prefixes."""
         wanted = set(prefixes)
-        self._held = {key: kv for key, kv in self._held.items() if key in wanted}
+        self._held = {key: prefix for key, prefix in self._held.items() if key in wanted}
 
     @torch.inference_mode()
     def score(self, groups: Sequence[tuple[Hashable, Sequence[Pair]]]) -> list[list[float]]:
         """P(Yes) of every pair, as the groups are given; each group is a prefix's key and its pairs."""
         self._hear([pair.sound for _, pairs in groups for pair in pairs])
-        kvs = self._prefixes(groups)
+        prefixes, counts = self._prefixes(groups), [len(pairs) for _, pairs in groups]
         # Equal lengths side by side make dense runs for attention.
         order = [sorted(range(len(pairs)), key=lambda i: len(pairs[i].prompt.suffix)) for _, pairs in groups]
         ordered = [pairs[i] for (_, pairs), places in zip(groups, order) for i in places]
-        x_NW, segments = self._continuations(ordered)
+        x_NW, segments, texts_BD = self._continuations(ordered)
         self.work.num_pairs += len(ordered)
         self.work.num_decoder_tokens += segments.num_rows
         decoder = self._model.decoder
-        last_BW = extend(decoder, x_NW, segments, kvs, [len(pairs) for _, pairs in groups], joint_from=self._joint_from)
-        found = iter(yes_no(decoder.norm(last_BW), self._yes_no_2W).tolist())
+        last_BW = extend(
+            decoder, x_NW, segments, [prefix.kv for prefix in prefixes], counts, joint_from=self._joint_from
+        )
+        added_B = None
+        if self._product is not None and texts_BD is not None:
+            sounds = [prefix.vector for prefix, count in zip(prefixes, counts) for _ in range(count)]
+            added_B = self._product.odds(torch.stack(cast(list[torch.Tensor], sounds)), texts_BD)
+        found = iter(yes_no(decoder.norm(last_BW), self._yes_no_2W, added_B).tolist())
         scores = [[0.0] * len(pairs) for _, pairs in groups]
         for group, places in zip(scores, order):
             for i in places:
                 group[i] = next(found)
         return scores
 
-    def _continuations(self, pairs: Sequence[Pair]) -> tuple[torch.Tensor, Segments]:
-        """What stands behind the prefixes, as it goes into the first joint layer; below it a known text is not run again."""
+    def _continuations(self, pairs: Sequence[Pair]) -> tuple[torch.Tensor, Segments, torch.Tensor | None]:
+        """What stands behind the prefixes, as it goes into the first joint layer, and with a product its vectors [B, D].
+
+        Below the first joint layer a known text is not run again.
+        """
         if not self._joint_from:
-            return self._model.embed(
-                [pair.prompt.suffix for pair in pairs], self._rows([(p.prompt.suffix, p.sound) for p in pairs])
-            )
+            rows = self._rows([(pair.prompt.suffix, pair.sound) for pair in pairs])
+            return *self._model.embed([pair.prompt.suffix for pair in pairs], rows), None
         prompts = {tuple(pair.prompt.suffix.token_ids): pair.prompt.suffix for pair in pairs}
-        known = {key: rows for key in prompts if (rows := self._texts.get(key)) is not None}
-        new = [key for key in prompts if key not in known]
-        if new:
+        known = {key: text for key in prompts if (text := self._texts.get(key)) is not None}
+        if new := [key for key in prompts if key not in known]:
             x_NW, segments = self._model.embed([prompts[key] for key in new], None)
-            x_NW = apart(self._model.decoder, x_NW, segments, self._joint_from)
-            for key, rows in zip(new, x_NW.split(segments.lengths)):
-                known[key] = rows.clone()
+            parts = apart(self._model.decoder, x_NW, segments, self._joint_from).split(segments.lengths)
+            vectors = [None] * len(new) if self._product is None else list(self._product.read(parts))
+            for key, rows, vector in zip(new, parts, vectors):
+                known[key] = _Text(rows.clone(), vector)
                 self._texts.put(key, known[key], rows.nbytes)
         found = [known[tuple(pair.prompt.suffix.token_ids)] for pair in pairs]
-        return torch.cat(found), Segments.of([len(rows) for rows in found])
+        of_texts = [text.vector for text in found if text.vector is not None]
+        segments = Segments.of([len(text.rows) for text in found])
+        return torch.cat([text.rows for text in found]), segments, torch.stack(of_texts) if of_texts else None
 
     def _hear(self, sounds: Iterable[Sound]) -> None:
         """Run the tower on the sounds that have no audio tokens yet."""
@@ -143,19 +178,22 @@ class Scorer:
             self.work.num_sounds += len(batch)
             self.work.num_audio_tokens += len(rows)
 
-    def _prefixes(self, groups: Sequence[tuple[Hashable, Sequence[Pair]]]) -> list[PrefixKV]:
-        """Keys and values of each group's prefix, computed where they are neither held nor kept."""
+    def _prefixes(self, groups: Sequence[tuple[Hashable, Sequence[Pair]]]) -> list[_Prefix]:
+        """What each group's prefix gives, computed where it is neither held nor kept."""
         at_hand = {key: self._held.get(key) or self.kept.get(key) for key, _ in groups}
         new = {key: pairs[0] for key, pairs in groups if at_hand[key] is None}
         if new:
             prompts = [pair.prompt.prefix for pair in new.values()]
             x_NW, segments = self._model.embed(prompts, self._rows([(p.prompt.prefix, p.sound) for p in new.values()]))
-            for key, kv in zip(new, prefill(self._model.decoder, x_NW, segments, joint_from=self._joint_from)):
-                at_hand[key] = kv
-                self.kept.put(key, kv, kv.num_bytes)
+            kvs = prefill(self._model.decoder, x_NW, segments, joint_from=self._joint_from)
+            heard = [pair.sound.rows for pair in new.values() if pair.sound.rows is not None]
+            vectors = [None] * len(new) if self._product is None else list(self._product.hear(heard))
+            for key, kv, vector in zip(new, kvs, vectors):
+                at_hand[key] = prefix = _Prefix(kv, vector)
+                self.kept.put(key, prefix, prefix.num_bytes)
             self.work.num_prefixes += len(new)
             self.work.num_decoder_tokens += segments.num_rows
-        self._held.update((key, kv) for key, kv in at_hand.items() if kv is not None)
+        self._held.update((key, prefix) for key, prefix in at_hand.items() if prefix is not None)
         return [self._held[key] for key, _ in groups]
 
     @staticmethod

@@ -41,3 +41,15 @@ def naive(checkpoint) -> NaiveReranker:
 @pytest.fixture(scope="session")
 def reranker(checkpoint):
     return make(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def joint_checkpoint(tmp_path_factory) -> Path:
+    return tiny.qwen2_audio(tmp_path_factory.mktemp("joint") / "model", text="llama", num_mels=80, tied=True)
+
+
+@pytest.fixture(scope="session")
+def joint_oracle(joint_checkpoint) -> Qwen2AudioOracle:
+    oracle = Qwen2AudioOracle(joint_checkpoint)
+    oracle.model.lm_head.weight = oracle.model.get_input_embeddings().weight
+    return oracle

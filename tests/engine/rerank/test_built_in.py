@@ -13,6 +13,7 @@ import harken
 from harken.engine.recipes.rerank import get_rerank_recipe
 from harken.engine.rerank import load
 from harken.engine.rerank.fusion import FusionWeights
+from harken.engine.rerank.product import Product
 from harken.errors import InputError
 from harken.training.lora import LoraSettings
 from harken.training.models.backbone import merge_adapter, open_backbone
@@ -20,7 +21,7 @@ from harken.training.models.joint_reranker import JointReranker
 
 from ... import tiny
 
-RECIPE = replace(get_rerank_recipe("mini-rerank"), joint_from=2)
+RECIPE = replace(get_rerank_recipe("mini-rerank"), joint_from=2, product=False)
 
 
 def adapter(folder: Path, base: Path, from_layer: int, merged: Path | None, seed: int) -> Path:
@@ -85,3 +86,4 @@ def test_what_is_packaged_fits_the_recipe_and_the_bound():
     packaged = [path for name in ("mini", "mini-rerank") for path in (assets / name).iterdir()]
     assert sum(path.stat().st_size for path in packaged) <= 25_000_000
     assert (assets / "mini-rerank/README.md").is_file()
+    assert recipe.product and Product.load(assets / "mini-rerank", 576, "cpu").gain > 0

@@ -4,80 +4,34 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 import harken
 from harken.engine.models.adapter import Adapter, open_adapter
 from harken.engine.models.prefix import kv_bytes_per_token
-from harken.engine.recipes.rerank import RerankRecipe, get_rerank_recipe
+from harken.engine.recipes.rerank import RerankRecipe
 from harken.errors import ModelError
 
-from ... import tiny
-from ..hf import Qwen2AudioOracle
 from .conftest import TEXTS
+from .joint import RECIPE, answered, p_yes
 from .use import close
 
-RECIPE = replace(get_rerank_recipe("mini-rerank"), joint_from=2)
-PREFIX = "<|im_start|>user\n<|audio_bos|>{audio}<|audio_eos|><|im_end|>\n"
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tiny.qwen2_audio(tmp_path_factory.mktemp("joint") / "model", text="llama", num_mels=80, tied=True)
-
-
-@pytest.fixture(scope="module")
-def oracle(folder):
-    oracle = Qwen2AudioOracle(folder)
-    oracle.model.lm_head.weight = oracle.model.get_input_embeddings().weight
-    return oracle
-
-
-@pytest.fixture(scope="module")
-def loaded(folder):
-    return harken.load_reranker(folder, recipe=RECIPE, device="cpu")
-
-
-@torch.no_grad()
-def wanted(oracle: Qwen2AudioOracle, clip, text: str, joint_from: int) -> float:
-    """P(Yes): both parts through the lower layers apart, then one behind the other."""
-    decoder, inputs = oracle.model.model.language_model, []
-    hook = decoder.register_forward_pre_hook(lambda _, args, kwargs: inputs.append(kwargs), with_kwargs=True)
-    for prompt, clips in (
-        (PREFIX, [soundfile.read(clip, dtype="float32")[0]]),
-        (f"<|im_start|>user\n{text}<|im_end|>\n", []),
-    ):
-        oracle.hidden(prompt, clips)
-    hook.remove()
-    first, second = (kwargs["inputs_embeds"] for kwargs in inputs)
-    length = first.shape[1] + second.shape[1]
-    positions = torch.arange(length)[None]
-
-    def run(x, layers, at):
-        mask = torch.full((x.shape[1],) * 2, float("-inf")).triu(1)[None, None]
-        rotary = decoder.rotary_emb(x, at)
-        for layer in layers:
-            x = layer(x, attention_mask=mask, position_embeddings=rotary)
-        return x
-
-    lower, upper = decoder.layers[:joint_from], decoder.layers[joint_from:]
-    parts = run(first, lower, positions[:, : first.shape[1]]), run(second, lower, positions[:, : second.shape[1]])
-    last = decoder.norm(run(torch.cat(parts, 1), upper, positions))[0, -1]
-    ids = [oracle.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("Yes", "No")]
-    return float(torch.softmax(oracle.model.lm_head(last)[ids], 0)[0])
+def loaded(joint_checkpoint):
+    return harken.load_reranker(joint_checkpoint, recipe=RECIPE, device="cpu")
 
 
 @pytest.mark.parametrize("joint_from", [1, 2])
-def test_scores_are_those_of_parts_that_meet_late(joint_from, folder, oracle, clips):
-    model = harken.load_reranker(folder, recipe=replace(RECIPE, joint_from=joint_from), device="cpu")
+def test_scores_are_those_of_parts_that_meet_late(joint_from, joint_checkpoint, joint_oracle, clips):
+    model = harken.load_reranker(joint_checkpoint, recipe=replace(RECIPE, joint_from=joint_from), device="cpu")
     pairs = [(clip, text) for clip in clips[:3] for text in TEXTS]
-    want = np.array([wanted(oracle, clip, text, joint_from) for clip, text in pairs])
+    want = np.array([p_yes(answered(joint_oracle, clip, text, joint_from)) for clip, text in pairs])
     assert close(model.predict(pairs), want)
     assert close(model.predict([(text, clip) for clip, text in pairs]), want)
     assert np.ptp(want) > 0.02
     # It matters where they meet.
-    assert not close([wanted(oracle, *pairs[0], 3 - joint_from)], want[:1])
+    assert not close([p_yes(answered(joint_oracle, *pairs[0], 3 - joint_from))], want[:1])
 
 
 def test_a_text_runs_through_the_lower_layers_once(loaded, clips, monkeypatch):
@@ -110,9 +64,9 @@ def test_only_the_upper_layers_keys_and_values_are_kept(loaded):
     assert loaded.kv_bytes(1.0) == prefix * kv_bytes_per_token(config, torch.float32, 2)
 
 
-def test_recipes_and_checkpoints_that_do_not_fit_are_refused(folder):
+def test_recipes_and_checkpoints_that_do_not_fit_are_refused(joint_checkpoint):
     with pytest.raises(ModelError, match="joint_from is 3; .* has 3 layers"):
-        harken.load_reranker(folder, recipe=replace(RECIPE, joint_from=3), device="cpu")
+        harken.load_reranker(joint_checkpoint, recipe=replace(RECIPE, joint_from=3), device="cpu")
     fields = dict(name="own", source="own", backbones=("qwen2_audio",), instruction="")
     for a2t, joint_from in (("{text}{meet}{audio}", 2), ("{audio}{text}", 2), ("{audio}{meet}{text}", 0)):
         with pytest.raises(ModelError, match="own.*joint_from is .*{meet}"):
