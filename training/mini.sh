@@ -28,6 +28,7 @@ run mini-heads;      score mini-heads
 [ -f runs/teacher.npz ] || python -m harken.training.teacher "$here/configs/mini-baseline.json" --data sounds \
   --out runs/teacher.npz
 run mini-rerank
+[ -f runs/mini-rerank/adapter/product.safetensors ] || python -m harken.training.product "$here/configs/mini-rerank.json"
 python -m harken.training.evaluate_rerank "$here/configs/mini-rerank.json" --data sounds --out runs/rerank \
   --val runs/mini-heads.val.npz --test runs/mini-heads.test.npz
 

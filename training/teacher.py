@@ -14,7 +14,6 @@ round; out-of-fold scores as in stacking (Wolpert 1992).
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,23 +22,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ..engine.cli.output import progress_bar
 from ..errors import FileFormatError, InputError
 from .config import TrainSettings, load_settings
 from .data import Row
-from .draw import ITEM, ORDER, draw_rows, draw_text, fitting, rng_of, texts_of
+from .draw import ORDER, rng_of, texts_of
 from .evaluate import read_split
-from .losses import symmetric_info_nce
 from .models.heads import Standardised
 from .models.prompts import Input
+from .models.two_sided import Told, TwoSided, learn
 from .stages.build import open_embedder, open_features
 from .stages.contrastive import ContrastiveTask
 
-NUM_FOLDS, STEPS, BATCH, DIM, HIDDEN, LR = 4, 600, 512, 512, 1024, 1e-3
-KINDS = {"long": 9.0, "tags": 1.0}
+NUM_FOLDS, STEPS, DIM, HIDDEN = 4, 600, 512, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +105,15 @@ def out_of_fold(
     fold_N = _folds([row.captions[0] for row in rows], seed)
     scores = np.zeros((len(rows), len(texts)), np.float32)
     place = {text: i for i, text in enumerate(texts)}
-    sounds, said = torch.from_numpy(sounds_NF), torch.from_numpy(text_MW)
+    told = Told(rows, torch.from_numpy(sounds_NF), place, torch.from_numpy(text_MW))
     with progress_bar("teachers", NUM_FOLDS * len(MODELS) * steps) as advance:
         for fold, kind in product(range(NUM_FOLDS), MODELS):
             own, others = np.flatnonzero(fold_N == fold), np.flatnonzero(fold_N != fold).tolist()
             torch.manual_seed(seed + fold)
-            model = _Dual(sounds, said, kind)
-            optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.01)
-            for step in range(steps):
-                chosen = draw_rows(others, step, seed, min(BATCH, len(others)))
-                picked, rng = [rows[i] for i in chosen], rng_of(seed, ITEM, fold, step)
-                words = [draw_text(row, rng, KINDS)[1] for row in picked]
-                audio, text = model(sounds[chosen], said[[place[word] for word in words]])
-                loss = symmetric_info_nce(audio, text, kind.tau, torch.from_numpy(fitting(picked, words)))
-                for group in optimizer.param_groups:
-                    group["lr"] = LR * min(1, (step + 1) / 30) * 0.5 * (1 + math.cos(math.pi * step / steps))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                advance(1)
+            model = _model(told, kind)
+            learn(model, told, others, kind.tau, seed=seed, purpose=fold, steps=steps, advance=advance)
             with torch.no_grad():
-                audio, text = model.eval()(sounds[own], said)
+                audio, text = model(told.sounds_NF[own], told.texts_MG)
             scores[own] += (audio @ text.T / (kind.tau * len(MODELS))).numpy()
     return scores
 
@@ -140,18 +125,13 @@ def _folds(captions: Sequence[str], seed: int) -> np.ndarray:
     return dealt[[different[caption] for caption in captions]]
 
 
-class _Dual(nn.Module):
-    """The two sides of one model."""
-
-    def __init__(self, sounds_NF: torch.Tensor, text_MW: torch.Tensor, kind: Kind) -> None:
-        super().__init__()
-        width = kind.hidden or sounds_NF.shape[1]
-        hidden = [nn.Dropout(kind.dropout / 2), nn.Linear(sounds_NF.shape[1], width), nn.GELU()] if kind.hidden else []
-        self.hear = nn.Sequential(Standardised(sounds_NF), *hidden, nn.Dropout(kind.dropout), nn.Linear(width, DIM))
-        self.read = nn.Sequential(Standardised(text_MW), nn.Dropout(kind.dropout), nn.Linear(text_MW.shape[1], DIM))
-
-    def forward(self, sounds: torch.Tensor, texts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return F.normalize(self.hear(sounds), dim=-1), F.normalize(self.read(texts), dim=-1)
+def _model(told: Told, kind: Kind) -> TwoSided:
+    (_, num_told), (_, num_states) = told.sounds_NF.shape, told.texts_MG.shape
+    width = kind.hidden or num_told
+    hidden = [nn.Dropout(kind.dropout / 2), nn.Linear(num_told, width), nn.GELU()] if kind.hidden else []
+    hear = [Standardised(told.sounds_NF), *hidden, nn.Dropout(kind.dropout), nn.Linear(width, DIM)]
+    read = [Standardised(told.texts_MG), nn.Dropout(kind.dropout), nn.Linear(num_states, DIM)]
+    return TwoSided(nn.Sequential(*hear), nn.Sequential(*read))
 
 
 def described(features: Sequence[np.ndarray]) -> np.ndarray:
@@ -163,13 +143,16 @@ def described(features: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(told).astype(np.float32)
 
 
-def make(settings: TrainSettings, rows: Sequence[Row], file: Path) -> None:
-    """Write the scores of rows and of all their texts."""
+def make(settings: TrainSettings, rows: Sequence[Row], others: Sequence[Row], file: Path) -> None:
+    """Write the scores of rows and of all their texts.
+
+    Features that are not there yet are made for the other rows too, which later stages look for in the same folder.
+    """
     no_heads = {**settings.recipe_overrides, "audio_head": None, "text_head": None}
     model = open_embedder(replace(settings, recipe_overrides=no_heads, merged=None))
     texts = list(dict.fromkeys(text for row in rows for of_kind in texts_of(row).values() for text in of_kind))
     states = ContrastiveTask(model, None, settings).encode([Input(text=text) for text in texts])  # type: ignore[arg-type]
-    features = open_features(settings, model.backbone, rows)
+    features = open_features(settings, model.backbone, rows, others)
     kept, problems = features.usable(rows)
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -183,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", required=True, type=Path, help="folder with manifest.jsonl; its split train is taken")
     parser.add_argument("--out", required=True, type=Path, help="file to write (.npz)")
     args = parser.parse_args(argv)
-    make(load_settings(args.settings), read_split(args.data, "train"), args.out)
+    make(load_settings(args.settings), read_split(args.data, "train"), read_split(args.data, "val"), args.out)
     return 0
 
 

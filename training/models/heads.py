@@ -66,3 +66,35 @@ class Standardised(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.mean) / self.scale
+
+    def into(self, weight_DW: torch.Tensor) -> torch.Tensor:
+        """The weight of one layer that stands for this and a following one, the mean left to its bias."""
+        return weight_DW / self.scale
+
+
+class Whitened(nn.Module):
+    """y = axes (x - mean): principal axes of some states, each of unit variance.
+
+    Args:
+        states_NW: mean and axes are theirs, found in float64.
+        num: of axes, those of the largest variance; fewer where the variance of others is below 1e-7 of the largest.
+    """
+
+    mean: torch.Tensor
+    axes: torch.Tensor
+
+    def __init__(self, states_NW: torch.Tensor, num: int) -> None:
+        super().__init__()
+        x = states_NW.double()
+        mean = x.mean(0)
+        values, axes = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+        kept = (values > 1e-7 * values[-1]).nonzero()[-num:, 0]
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("axes", (axes[:, kept] / values[kept].sqrt()).T.float().contiguous())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x - self.mean, self.axes)
+
+    def into(self, weight_DK: torch.Tensor) -> torch.Tensor:
+        """As Standardised.into."""
+        return weight_DK @ self.axes

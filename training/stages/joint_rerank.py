@@ -125,7 +125,7 @@ class JointRerankTask(YesNoTask[JointReranker]):
     ) -> None:
         super().__init__(model, settings)
         self.train, self.val = train, val
-        self._sounds, self._texts = sounds, texts
+        self.sounds, self.texts = sounds, texts
         self._teacher = None if settings.data.teacher is None else Teacher(settings.data.teacher)
         self._near = _near(settings, train)
         self._batch = Ahead(self._draw, settings.optim.num_steps)
@@ -136,14 +136,14 @@ class JointRerankTask(YesNoTask[JointReranker]):
         self.model.train()
         seed_torch(s.seed, DROPOUT, step, parallel.rank())
         with autocast(s, self.model.backbone.device):
-            odds_BB = gather_rows(self._odds(batch.sounds, batch.texts))
+            odds_BB = gather_rows(self.odds(batch.sounds, batch.texts))
         loss = in_batch_rerank(odds_BB, batch.fits_BB, s.loss.listwise)
         if batch.teacher_BB is not None:
             loss = loss + s.loss.distilled * distilled_ranking(odds_BB, batch.teacher_BB)
         loss.backward()
         return {"loss": float(loss.detach()), "top1": top1(odds_BB.detach(), batch.fits_BB)}
 
-    def _odds(self, sounds: Sequence[Heard], texts: Sequence[np.ndarray]) -> torch.Tensor:
+    def odds(self, sounds: Sequence[Heard], texts: Sequence[np.ndarray]) -> torch.Tensor:
         """[sounds, texts] float32."""
         yes, no = self.model(sounds, texts).unbind(-1)
         return yes - no
@@ -155,8 +155,8 @@ class JointRerankTask(YesNoTask[JointReranker]):
         texts = [draw_text(row, rng, s.batch.kinds)[1] for row, rng in zip(rows, rngs)]
         own = range(len(rows))[parallel.own_part(len(rows))]
         return Batch(
-            [Heard.whole(self._sounds[rows[i].id]).thinned(s.batch.max_rows, rngs[i]) for i in own],
-            [self._texts[text] for text in texts],
+            [Heard.whole(self.sounds[rows[i].id]).thinned(s.batch.max_rows, rngs[i]) for i in own],
+            [self.texts[text] for text in texts],
             torch.from_numpy(fitting(rows, texts)),
             None if self._teacher is None else torch.from_numpy(self._teacher.of(rows, texts)),
         )
@@ -185,9 +185,9 @@ class JointRerankTask(YesNoTask[JointReranker]):
         for batch in np.array_split(order, max(1, len(order) // s.batch.batch_size)):
             rows = [self.val[i] for i in batch]
             texts = [row.captions[0] for row in rows]
-            sounds = [Heard.whole(self._sounds[row.id]) for row in rows]
+            sounds = [Heard.whole(self.sounds[row.id]) for row in rows]
             with autocast(s, self.model.backbone.device):
-                odds_BB = self._odds(sounds, [self._texts[text] for text in texts])
+                odds_BB = self.odds(sounds, [self.texts[text] for text in texts])
             found.append(top1(odds_BB, torch.from_numpy(fitting(rows, texts))))
         accuracy = round(float(np.mean(found)), 4)
         return {"top1": accuracy, "score": accuracy}

@@ -20,7 +20,7 @@ from ... import tiny, tolerances
 from ..runs import write_sounds
 
 TEXTS = ["a dog barks", "rain", "music over a passing car"]
-RECIPE = replace(get_rerank_recipe("mini-rerank"), joint_from=1)
+RECIPE = replace(get_rerank_recipe("mini-rerank"), joint_from=1, product=False)
 LORA = LoraSettings(rank=4, from_layer=1)
 
 

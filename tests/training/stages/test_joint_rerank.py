@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("joint")
     tiny.qwen2_audio(folder / "model", text="llama", num_mels=80, tied=True)
     write_sounds(folder / "sounds")
-    recipe = replace(get_rerank_recipe("mini-rerank"), joint_from=2)
+    recipe = replace(get_rerank_recipe("mini-rerank"), joint_from=2, product=False)
     values = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
     (folder / "recipe.json").write_text(json.dumps(values))
     return folder
@@ -62,9 +62,9 @@ def test_a_run_learns_its_batch_and_is_served(folder, tmp_path):
     )
     loop.task.model.load(tmp_path / "adapter")
     rows = loop.task.val
-    heard = [Heard.whole(loop.task._sounds[row.id]) for row in rows]
+    heard = [Heard.whole(loop.task.sounds[row.id]) for row in rows]
     with torch.no_grad():
-        logits = loop.task.model.eval()(heard, [loop.task._texts[row.captions[0]] for row in rows])
+        logits = loop.task.model.eval()(heard, [loop.task.texts[row.captions[0]] for row in rows])
     ours = logits.softmax(-1)[..., 0].flatten().numpy()
     asked = [(row.audio, r.captions[0]) for row in rows for r in rows]
     # States are kept in float16.
@@ -109,7 +109,7 @@ def test_a_teacher_and_near_rows_are_learnt_from(folder, tmp_path):
         assert sorted((i - first) % 10 for i in others) == [1, 2, 3]
     batch = task._draw(0)
     with torch.no_grad():
-        odds = task._odds(batch.sounds, batch.texts)
+        odds = task.odds(batch.sounds, batch.texts)
     whole = in_batch_rerank(odds, batch.fits_BB, 1.0) + 2 * distilled_ranking(odds, batch.teacher_BB)
     assert task.backward(0)["loss"] == pytest.approx(float(whole), rel=1e-5)
     with pytest.raises(InputError, match="batch.near wants data.negatives"):
