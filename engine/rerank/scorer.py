@@ -11,7 +11,6 @@ Source: AuroLA equation 10; spec/recipes.md C.6.
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from safetensors import safe_open
@@ -44,22 +43,26 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class _Prefix:
-    """What is known of a prefix: its keys and values, and its sound's vector [D] where there is a product."""
+    """What is known of a prefix: its keys and values, and its sound's vector [D], empty where there is no product."""
 
     kv: PrefixKV
-    vector: torch.Tensor | None
+    vector_D: torch.Tensor
 
     @property
     def num_bytes(self) -> int:
-        return self.kv.num_bytes + (0 if self.vector is None else self.vector.nbytes)
+        return self.kv.num_bytes + self.vector_D.nbytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text's rows [m, W] as they go into the first joint layer, and its vector [D] where there is a product."""
+    """A text's rows [m, W] as they go into the first joint layer, and its vector [D], empty where there is no product."""
 
     rows: torch.Tensor
-    vector: torch.Tensor | None
+    vector_D: torch.Tensor
+
+    @property
+    def num_bytes(self) -> int:
+        return self.rows.nbytes + self.vector_D.nbytes
 
 
 @dataclass(slots=True)
@@ -96,9 +99,8 @@ class Scorer:
         joint_from: int = 0,
         product: Product | None = None,
     ) -> None:
-        self._model, self._sounds, self._batch_tokens = model, sounds, batch_tokens
+        self._model, self._yes_no_2W, self._sounds, self._batch_tokens = model, yes_no_2W, sounds, batch_tokens
         self._joint_from, self._product = joint_from, product
-        self._yes_no_2W = yes_no_2W if product is None else product.gain * yes_no_2W
         self.kept: ByteLRU[_Prefix] = ByteLRU(kept_kv_bytes)
         self._held: dict[Hashable, _Prefix] = {}
         self._texts: ByteLRU[_Text] = ByteLRU(TEXT_BYTES)
@@ -129,38 +131,43 @@ class Scorer:
         last_BW = extend(
             decoder, x_NW, segments, [prefix.kv for prefix in prefixes], counts, joint_from=self._joint_from
         )
-        added_B = None
-        if self._product is not None and texts_BD is not None:
-            sounds = [prefix.vector for prefix, count in zip(prefixes, counts) for _ in range(count)]
-            added_B = self._product.odds(torch.stack(cast(list[torch.Tensor], sounds)), texts_BD)
-        found = iter(yes_no(decoder.norm(last_BW), self._yes_no_2W, added_B).tolist())
+        found = iter(self._answer(decoder.norm(last_BW), prefixes, counts, texts_BD).tolist())
         scores = [[0.0] * len(pairs) for _, pairs in groups]
         for group, places in zip(scores, order):
             for i in places:
                 group[i] = next(found)
         return scores
 
-    def _continuations(self, pairs: Sequence[Pair]) -> tuple[torch.Tensor, Segments, torch.Tensor | None]:
-        """What stands behind the prefixes, as it goes into the first joint layer, and with a product its vectors [B, D].
+    def _answer(
+        self, hidden_BW: torch.Tensor, prefixes: Sequence[_Prefix], counts: Sequence[int], texts_BD: torch.Tensor
+    ) -> torch.Tensor:
+        """[B] P(Yes)."""
+        if self._product is None:
+            return yes_no(hidden_BW, self._yes_no_2W)
+        sounds_BD = torch.stack([prefix.vector_D for prefix, count in zip(prefixes, counts) for _ in range(count)])
+        return yes_no(hidden_BW, self._yes_no_2W, self._product.odds(sounds_BD, texts_BD), gain=self._product.gain)
+
+    def _continuations(self, pairs: Sequence[Pair]) -> tuple[torch.Tensor, Segments, torch.Tensor]:
+        """What stands behind the prefixes, as it goes into the first joint layer, and its vectors [B, D].
 
         Below the first joint layer a known text is not run again.
         """
         if not self._joint_from:
             rows = self._rows([(pair.prompt.suffix, pair.sound) for pair in pairs])
-            return *self._model.embed([pair.prompt.suffix for pair in pairs], rows), None
+            x_NW, segments = self._model.embed([pair.prompt.suffix for pair in pairs], rows)
+            return x_NW, segments, x_NW.new_empty(len(pairs), 0)
         prompts = {tuple(pair.prompt.suffix.token_ids): pair.prompt.suffix for pair in pairs}
         known = {key: text for key in prompts if (text := self._texts.get(key)) is not None}
         if new := [key for key in prompts if key not in known]:
             x_NW, segments = self._model.embed([prompts[key] for key in new], None)
             parts = apart(self._model.decoder, x_NW, segments, self._joint_from).split(segments.lengths)
-            vectors = [None] * len(new) if self._product is None else list(self._product.read(parts))
-            for key, rows, vector in zip(new, parts, vectors):
-                known[key] = _Text(rows.clone(), vector)
-                self._texts.put(key, known[key], rows.nbytes)
+            vectors_BD = x_NW.new_empty(len(new), 0) if self._product is None else self._product.read(parts)
+            for key, rows, vector_D in zip(new, parts, vectors_BD):
+                known[key] = text = _Text(rows.clone(), vector_D)
+                self._texts.put(key, text, text.num_bytes)
         found = [known[tuple(pair.prompt.suffix.token_ids)] for pair in pairs]
-        of_texts = [text.vector for text in found if text.vector is not None]
         segments = Segments.of([len(text.rows) for text in found])
-        return torch.cat([text.rows for text in found]), segments, torch.stack(of_texts) if of_texts else None
+        return torch.cat([text.rows for text in found]), segments, torch.stack([text.vector_D for text in found])
 
     def _hear(self, sounds: Iterable[Sound]) -> None:
         """Run the tower on the sounds that have no audio tokens yet."""
@@ -187,9 +194,9 @@ class Scorer:
             x_NW, segments = self._model.embed(prompts, self._rows([(p.prompt.prefix, p.sound) for p in new.values()]))
             kvs = prefill(self._model.decoder, x_NW, segments, joint_from=self._joint_from)
             heard = [pair.sound.rows for pair in new.values() if pair.sound.rows is not None]
-            vectors = [None] * len(new) if self._product is None else list(self._product.hear(heard))
-            for key, kv, vector in zip(new, kvs, vectors):
-                at_hand[key] = prefix = _Prefix(kv, vector)
+            vectors_BD = x_NW.new_empty(len(new), 0) if self._product is None else self._product.hear(heard)
+            for key, kv, vector_D in zip(new, kvs, vectors_BD):
+                at_hand[key] = prefix = _Prefix(kv, vector_D)
                 self.kept.put(key, prefix, prefix.num_bytes)
             self.work.num_prefixes += len(new)
             self.work.num_decoder_tokens += segments.num_rows
