@@ -12,7 +12,6 @@ Source: own; CLAP as in Elizalde et al. 2023 with linear projections; bm25.py.
 import argparse
 import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..engine.cli.output import run_module
 from .bm25 import bm25
 from .config import TrainSettings, load_settings
 from .data import Row
@@ -107,4 +107,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_module(main)

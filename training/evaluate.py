@@ -13,13 +13,13 @@ Source: own; Recall@k as in AudioCaps and Clotho retrieval, multiplicity handled
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..engine.cli.output import run_module
 from .config import load_settings
 from .data import Row
 from .metrics import bootstrap, chance, first_ranks, ordered_right
@@ -149,4 +149,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_module(main)

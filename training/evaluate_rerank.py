@@ -10,14 +10,13 @@ Source: AuroLA equation 11 by engine/rerank/fusion.py.
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..engine.cli.output import progress_bar
+from ..engine.cli.output import progress_bar, run_module
 from ..engine.rerank.fusion import FusionWeights
 from ..engine.rerank.load import load_reranker
 from ..engine.rerank.reranker import Reranker
@@ -117,4 +116,4 @@ def fit(similarity_MN: np.ndarray, p_yes_MN: np.ndarray, relevant_MN: np.ndarray
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_module(main)

@@ -22,6 +22,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
+from ..engine.cli.output import run_module
 from ..engine.convert.mini import build_mini
 from ..engine.models.load import load_model
 from ..errors import AudioError, FileFormatError
@@ -151,4 +152,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_module(main)

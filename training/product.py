@@ -15,7 +15,6 @@ Source: own.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from ..engine.cli.output import progress_bar
+from ..engine.cli.output import progress_bar, run_module
 from ..engine.rerank.product import FILE
 from ..errors import InputError
 from .config import TrainSettings, load_settings
@@ -200,4 +199,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_module(main)

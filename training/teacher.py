@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..engine.cli.output import progress_bar
+from ..engine.cli.output import progress_bar, run_module
 from ..errors import FileFormatError, InputError
 from .config import TrainSettings, load_settings
 from .data import Row
@@ -171,4 +171,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_module(main)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -38,6 +38,14 @@ def errors_as_lines() -> Iterator[None]:
         yield
     except HarkenError as error:
         raise fail(str(error)) from None
+
+
+def run_module(main: Callable[[], int]) -> NoReturn:
+    """What `python -m` does with a module's `main`: errors as `errors_as_lines` has them."""
+    try:
+        sys.exit(main())
+    except HarkenError as error:
+        sys.exit(fail(str(error)).exit_code)
 
 
 def emit(rows: Iterable[dict[str, Any]], as_json: bool, *, title: str | None = None) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import harken
+from harken.engine.cli.output import WRONG_INPUT, run_module
 from harken.engine.recipes.rerank import get_rerank_recipe
 from harken.engine.rerank.product import FILE
 from harken.errors import InputError, ModelError
@@ -122,3 +123,14 @@ def test_a_run_is_served_with_its_product(run, monkeypatch, capsys):
     # States are kept in float16.
     np.testing.assert_allclose(load().predict(asked, direction="a2t"), want, atol=5e-3)
     assert np.ptp(want) > 0.05
+
+
+def test_as_a_module_what_is_wrong_is_one_line(capsys, tmp_path):
+    def main() -> int:
+        return product.main([str(tmp_path / "none.json")])
+
+    with pytest.raises(SystemExit) as ended:
+        run_module(main)
+    told = capsys.readouterr().err
+    assert ended.value.code == WRONG_INPUT and told.startswith("harken: ") and told.count("\n") == 1
+    assert "none.json: cannot be read as settings" in told
