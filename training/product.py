@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..engine.cli.output import progress_bar, run_module
-from ..engine.rerank.product import FILE
+from ..engine.rerank.product import FILE, told_of_sound, told_of_text
 from ..errors import InputError
 from .config import TrainSettings, load_settings
 from .data import Row
@@ -146,17 +146,14 @@ def _described(rows: Sequence[Row], listen: Listen, spread_KW: torch.Tensor) -> 
     """[N, 2 K] mean and deviation of each sound's spread tokens."""
     told = []
     for start in range(0, len(rows), SOUNDS):
-        for tokens in listen(rows[start : start + SOUNDS]):
-            spread = tokens @ spread_KW.float().T
-            told.append(torch.cat([spread.mean(0), spread.std(0, correction=0)]))
+        told += [told_of_sound(tokens @ spread_KW.float().T) for tokens in listen(rows[start : start + SOUNDS])]
     return torch.stack(told)
 
 
 def _read(task: JointRerankTask, rows: Sequence[Row]) -> tuple[dict[str, int], torch.Tensor]:
     """The place of every text of the rows, and [M, 2 W] mean and last of its states."""
     texts = dict.fromkeys(text for row in rows for of_kind in texts_of(row).values() for text in of_kind)
-    states = (torch.from_numpy(np.array(task.texts[text], np.float32)) for text in texts)
-    told = torch.stack([torch.cat([own.mean(0), own[-1]]) for own in states])
+    told = torch.stack([told_of_text(torch.from_numpy(np.array(task.texts[text], np.float32))) for text in texts])
     return {text: i for i, text in enumerate(texts)}, told
 
 

@@ -90,15 +90,24 @@ class Product:
     def hear(self, sounds: Sequence[torch.Tensor]) -> torch.Tensor:
         """[B, D] float32 unit vectors of sounds' audio tokens [n, W]."""
         spread = torch.cat(list(sounds)).float() @ self._spread_KW.T
-        parts = spread.split([len(rows) for rows in sounds])
-        told = torch.stack([torch.cat([rows.mean(0), rows.std(0, correction=0)]) for rows in parts])
+        told = torch.stack([told_of_sound(rows) for rows in spread.split([len(rows) for rows in sounds])])
         return F.normalize(F.linear(told, *self._sound), dim=-1)
 
     def read(self, texts: Sequence[torch.Tensor]) -> torch.Tensor:
         """[B, D] float32 unit vectors of texts' rows [m, W]."""
-        told = torch.stack([torch.cat([rows.float().mean(0), rows[-1].float()]) for rows in texts])
+        told = torch.stack([told_of_text(rows.float()) for rows in texts])
         return F.normalize(F.linear(told, *self._text), dim=-1)
 
     def odds(self, sounds_BD: torch.Tensor, texts_BD: torch.Tensor) -> torch.Tensor:
         """[B] float32 what is added to the joint layers' log-odds of B pairs."""
         return self.scale * (sounds_BD * texts_BD).sum(-1) + self.offset
+
+
+def told_of_sound(spread_NK: torch.Tensor) -> torch.Tensor:
+    """[2 K] mean and deviation of a sound's spread tokens [n, K]."""
+    return torch.cat([spread_NK.mean(0), spread_NK.std(0, correction=0)])
+
+
+def told_of_text(rows_MW: torch.Tensor) -> torch.Tensor:
+    """[2 W] mean and last of a text's rows [m, W]."""
+    return torch.cat([rows_MW.mean(0), rows_MW[-1]])
