@@ -43,6 +43,10 @@ def read_hits(path: str, query: str | None = None) -> list[dict[str, Any]]:
             )
         if query is not None:
             row.setdefault("query", query)
+        if "query" not in row:
+            raise InputError(
+                f"{path}: row {number} names no query; wanted one in the row, or --query for all such rows"
+            )
         for name, kind in (("query", str), ("id", str), ("score", (int, float))):
             if not isinstance(row.get(name), kind) or isinstance(row.get(name), bool):
                 raise InputError(f"{path}: row {number} has {name} {row.get(name)!r}, wanted a {_word(kind)}")

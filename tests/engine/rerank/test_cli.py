@@ -151,6 +151,14 @@ def test_rows_that_are_no_hits_are_refused(checkpoint, rows, tmp_path, change, s
     assert done.exit_code == 2 and said in done.stderr
 
 
+def test_rows_that_name_no_query_want_one(checkpoint, rows, tmp_path):
+    hits = write_lines(tmp_path / "hits.jsonl", [{k: v for k, v in row.items() if k != "query"} for row in rows])
+    done = run("rerank", checkpoint, "--hits", hits)
+    assert done.exit_code == 2 and "row 0 names no query; wanted one in the row, or --query" in done.stderr
+    done = run("rerank", checkpoint, "--hits", hits, "--query", "a dog barks")
+    assert done.exit_code == 0 and len(done.stdout.splitlines()) == len(rows)
+
+
 def test_files_that_are_no_hits_are_refused(checkpoint, rows, tmp_path):
     (tmp_path / "hits.jsonl").write_text("{")
     for path, said in (
