@@ -9,7 +9,7 @@ candidates that the product gives to each sound and text.
 
     python -m harken.training.product RERANK.json
 
-takes a minute and a half for harken-mini, and writes OUT/adapter/product.safetensors.
+takes two minutes for harken-mini, and writes OUT/adapter/product.safetensors.
 
 Source: own.
 """
