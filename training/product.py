@@ -70,8 +70,8 @@ def make(settings: TrainSettings, adapter: Path) -> dict[str, float]:
     layers = nn.Linear(told.sounds_NF.shape[1], DIM), nn.Linear(len(sides[1].axes), DIM)
     model = TwoSided(*(nn.Sequential(side, nn.Dropout(DROPOUT), layer) for side, layer in zip(sides, layers)))
     with progress_bar("product", STEPS) as advance:
-        everything = range(len(task.train))
-        learn(model, told, everything, TAU, seed=settings.seed, purpose=0, steps=STEPS, advance=advance)
+        rows, kinds = range(len(task.train)), settings.batch.kinds
+        learn(model, told, rows, TAU, kinds, seed=settings.seed, purpose=0, steps=STEPS, advance=advance)
     tensors = {"spread": spread_KW} | _as_one("sound", sides[0], layers[0]) | _as_one("text", sides[1], layers[1])
 
     captions = different_captions(task.val)

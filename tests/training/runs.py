@@ -1,11 +1,13 @@
 """Tiny runs: a folder of sounds with captions, settings for it, losses of a log."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
+from harken.engine.recipes.rerank import get_rerank_recipe
 from harken.training.config import TrainSettings, settings_from
 
 from .. import tiny
@@ -55,6 +57,29 @@ def settings(model: Path, sounds: Path, out: Path, *, features: str | None = Non
     for key, value in changes.items():
         values[key] = {**values[key], **value} if isinstance(value, dict) and key in values else value
     return settings_from(values)
+
+
+def write_joint_run(folder: Path, *, product: bool) -> None:
+    """A checkpoint, sounds and the recipe of a joint reranker."""
+    tiny.qwen2_audio(folder / "model", text="llama", num_mels=80, tied=True)
+    write_sounds(folder / "sounds")
+    recipe = asdict(replace(get_rerank_recipe("mini-rerank"), joint_from=2, product=product))
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+
+
+def joint_settings(folder: Path, out: Path, **changes: Any) -> TrainSettings:
+    """Four steps of the joint-rerank stage in a folder of `write_joint_run`."""
+    return settings(
+        folder / "model",
+        folder / "sounds",
+        out,
+        stage="joint-rerank",
+        recipe=str(folder / "recipe.json"),
+        num_whitening=0,
+        features=str(folder / "features"),
+        **{**dict(batch=dict(mask_probability=0.0, max_rows=4), loss=dict(listwise=1.0)), **changes},
+        lora=dict(whole_projector=False, from_layer=2),
+    )
 
 
 def losses(folder: Path) -> dict[int, float]:

@@ -1,7 +1,6 @@
 """The product beside a joint reranker: its parts against what they stand for, and a run's product as the engine serves it."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,17 +11,17 @@ from torch import nn
 
 import harken
 from harken.engine.cli.output import WRONG_INPUT, run_module
-from harken.engine.recipes.rerank import get_rerank_recipe
 from harken.engine.rerank.product import FILE
 from harken.errors import InputError, ModelError
 from harken.training import product
+from harken.training.data import Row
 from harken.training.loop import Loop
 from harken.training.models.heads import Standardised, Whitened
 from harken.training.models.joint_layers import Heard
+from harken.training.models.two_sided import Told, TwoSided, learn
 from harken.training.stages import make_task
 
-from .. import tiny
-from .runs import settings, write_sounds
+from .runs import joint_settings, write_joint_run
 
 
 def test_whitened_states_have_unit_variance_and_no_axis_without_any():
@@ -47,6 +46,23 @@ def test_a_side_becomes_one_layer(kind):
     torch.testing.assert_close(got, layer(side(x)), atol=5e-3, rtol=0)
 
 
+def test_sides_learn_from_the_kinds_of_text_that_are_asked_for():
+    torch.manual_seed(0)
+    rows = [Row(str(i), None, short=(f"text {i}",)) for i in range(12)]
+    told = Told(rows, torch.eye(12), {row.short[0]: i for i, row in enumerate(rows)}, torch.eye(12).flip(0))
+    model = TwoSided(nn.Linear(12, 8), nn.Linear(12, 8))
+
+    def run(kinds: dict[str, float], steps: int) -> None:
+        learn(model, told, range(12), 0.07, kinds, seed=0, purpose=0, steps=steps, advance=lambda _: None)
+
+    run({"short": 1.0}, 300)
+    with torch.no_grad():
+        sounds, texts = model(told.sounds_NF, told.texts_MG)
+    assert ((sounds @ texts.T).argmax(1) == torch.arange(12)).all()
+    with pytest.raises(InputError, match="has no text of the kinds"):
+        run({"long": 1.0}, 1)
+
+
 def test_odds_are_those_of_logistic_regression_with_both_kinds_equally_heavy():
     rng = np.random.default_rng(0)
     terms = rng.normal(size=(60_000, 2))
@@ -65,24 +81,8 @@ def test_odds_are_those_of_logistic_regression_with_both_kinds_equally_heavy():
 def run(tmp_path_factory):
     """A joint reranker's settings after its training."""
     folder = tmp_path_factory.mktemp("product")
-    tiny.qwen2_audio(folder / "model", text="llama", num_mels=80, tied=True)
-    write_sounds(folder / "sounds")
-    recipe = replace(get_rerank_recipe("mini-rerank"), joint_from=2)
-    values = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
-    (folder / "recipe.json").write_text(json.dumps(values))
-    made = settings(
-        folder / "model",
-        folder / "sounds",
-        folder / "run",
-        stage="joint-rerank",
-        recipe=str(folder / "recipe.json"),
-        num_whitening=0,
-        features=str(folder / "features"),
-        batch=dict(mask_probability=0.0, max_rows=4),
-        lora=dict(whole_projector=False, from_layer=2),
-        loss=dict(listwise=1.0),
-        optim=dict(num_steps=3, lr=0.02),
-    )
+    write_joint_run(folder, product=True)
+    made = joint_settings(folder, folder / "run", optim=dict(num_steps=3, lr=0.02))
     (folder / "run.json").write_text(json.dumps(made.to_dict()))
     Loop(make_task(made), made).go()
     return folder, made

@@ -20,7 +20,6 @@ from ..draw import ITEM, draw_rows, draw_text, fitting, rng_of
 from ..losses import symmetric_info_nce
 
 BATCH, LR = 512, 1e-3
-KINDS = {"long": 9.0, "tags": 1.0}
 
 
 class TwoSided(nn.Module):
@@ -61,6 +60,7 @@ def learn(
     told: Told,
     chosen: Sequence[int],
     tau: float,
+    kinds: Mapping[str, float],
     *,
     seed: int,
     purpose: int,
@@ -71,6 +71,7 @@ def learn(
 
     Args:
         tau: temperature.
+        kinds: how often each kind of text is taken.
         purpose: a number of its own for each model that draws from the same seed.
         advance: is told of every step.
     """
@@ -78,7 +79,7 @@ def learn(
     for step in range(steps):
         drawn = draw_rows(chosen, step, seed, min(BATCH, len(chosen)))
         picked, rng = [told.rows[i] for i in drawn], rng_of(seed, ITEM, purpose, step)
-        words = [draw_text(row, rng, KINDS)[1] for row in picked]
+        words = [draw_text(row, rng, kinds)[1] for row in picked]
         audio, text = model(told.sounds_NF[drawn], told.texts_MG[[told.place[word] for word in words]])
         loss = symmetric_info_nce(audio, text, tau, torch.from_numpy(fitting(picked, words)))
         for group in optimizer.param_groups:

@@ -11,7 +11,6 @@ import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
 import harken
-from harken.engine.recipes.rerank import get_rerank_recipe
 from harken.errors import InputError, ModelError
 from harken.training import teacher
 from harken.training.loop import Loop
@@ -20,39 +19,18 @@ from harken.training.models.joint_layers import Heard
 from harken.training.stages import make_task
 from harken.training.stages.joint_rerank import top1
 
-from ... import tiny
-from ..runs import losses, settings, write_sounds
+from ..runs import joint_settings, losses, write_joint_run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("joint")
-    tiny.qwen2_audio(folder / "model", text="llama", num_mels=80, tied=True)
-    write_sounds(folder / "sounds")
-    recipe = replace(get_rerank_recipe("mini-rerank"), joint_from=2, product=False)
-    values = {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
-    (folder / "recipe.json").write_text(json.dumps(values))
+    write_joint_run(folder, product=False)
     return folder
 
 
-def made(folder: Path, out: Path, **changes):
-    return settings(
-        folder / "model",
-        folder / "sounds",
-        out,
-        stage="joint-rerank",
-        recipe=str(folder / "recipe.json"),
-        num_whitening=0,
-        features=str(folder / "features"),
-        batch=dict(mask_probability=0.0, max_rows=4),
-        lora=dict(whole_projector=False, from_layer=2),
-        loss=dict(listwise=1.0),
-        **changes,
-    )
-
-
 def test_a_run_learns_its_batch_and_is_served(folder, tmp_path):
-    wanted = made(folder, tmp_path, optim=dict(num_steps=60, lr=0.02, warmup_steps=2))
+    wanted = joint_settings(folder, tmp_path, optim=dict(num_steps=60, lr=0.02, warmup_steps=2))
     loop = Loop(make_task(wanted), wanted)
     loop.go()
     told = losses(tmp_path)
@@ -72,7 +50,7 @@ def test_a_run_learns_its_batch_and_is_served(folder, tmp_path):
 
 
 def test_states_are_kept_and_found_again(folder, tmp_path, monkeypatch):
-    wanted = made(folder, tmp_path, data=dict(states=str(tmp_path / "kept")))
+    wanted = joint_settings(folder, tmp_path, data=dict(states=str(tmp_path / "kept")))
     first = make_task(wanted)
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"sounds", "texts"}
     monkeypatch.setattr("harken.training.models.joint_reranker.JointReranker._states", None)
@@ -89,7 +67,7 @@ def test_states_are_kept_and_found_again(folder, tmp_path, monkeypatch):
 
 
 def test_a_teacher_and_near_rows_are_learnt_from(folder, tmp_path):
-    plain = made(folder, tmp_path)
+    plain = joint_settings(folder, tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(replace(plain, recipe="harken-mini", stage="audio-text").to_dict()))
     told = ["--data", str(folder / "sounds"), "--out", str(tmp_path / "teacher.npz")]
     assert teacher.main([str(tmp_path / "run.json"), *told]) == 0
@@ -124,7 +102,7 @@ def test_a_teacher_and_near_rows_are_learnt_from(folder, tmp_path):
 def _half(rank: int, folder: str, out: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{out}/meet", rank=rank, world_size=2)
-    task = make_task(made(Path(folder), Path(out) / "run"))
+    task = make_task(joint_settings(Path(folder), Path(out) / "run"))
     told = task.backward(0)
     grads = {name: p.grad for name, p in task.lora_parameters.items()}
     torch.save((told, grads), f"{out}/{rank}.pt")
@@ -133,7 +111,7 @@ def _half(rank: int, folder: str, out: str) -> None:
 
 
 def test_two_processes_make_the_gradient_of_one(folder, tmp_path):
-    task = make_task(made(folder, tmp_path / "run"))
+    task = make_task(joint_settings(folder, tmp_path / "run"))
     told = task.backward(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parents[3]))
@@ -153,7 +131,7 @@ def test_the_highest_of_row_and_column_count_where_nothing_else_fits():
 
 
 def test_what_would_change_the_kept_states_is_refused(folder, tmp_path):
-    wanted = made(folder, tmp_path)
+    wanted = joint_settings(folder, tmp_path)
     with pytest.raises(ModelError, match="lora.from_layer is 0"):
         make_task(replace(wanted, lora=replace(wanted.lora, from_layer=0)))
     with pytest.raises(ModelError, match="the stage 'joint-rerank' trains it"):
