@@ -19,14 +19,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-from peft.tuners.lora import Linear as LoraLinear
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..engine.models.heads import FILE as HEADS_FILE
-from ..errors import InputError, ModelError
+from ..errors import BackendError, InputError, ModelError
 from .models.backbone import Backbone
+
+try:
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from peft.tuners.lora import Linear as LoraLinear
+except ImportError as error:
+    raise BackendError(f"training wants peft: {error}; pip install 'harken[train]'") from None
 
 ADAPTER = "default"
 
